@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * choose - where a store should go while its active member lives: asks every copy
+ * for a report, then group/candidate.h decides.
+ */
+#ifndef DAG_CHOOSE_H
+#define DAG_CHOOSE_H
+
+#include <json-c/json.h>
+
+#include "daemon/group/candidate.h"
+#include "daemon/group/state.h"
+
+struct control;
+
+/*
+ * The best target for st but its active member. rule: mode, known_lsn, segment_bytes
+ * and old_site are filled in here. *ret_verdicts (may be NULL): an array of {member,
+ * eligible, why}, best first. -ENOENT: nobody is eligible. Waits for answers, 3 s.
+ */
+int choose_target(struct control *ct, const struct group_state *gs, const struct group_store *st,
+		  const struct candidate_rule *rule, char ret[64], struct json_object **ret_verdicts);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the verbs about stores, moves and copies share. */
+#ifndef DAG_VERB_STORE_H
+#define DAG_VERB_STORE_H
+
+#include "daemon/control/control_int.h"
+
+/* Copy of the agreed part of params.store. */
+int store_snapshot(struct rpc_call *call, struct group_store *ret);
+int store_set_path(struct rpc_call *call, const char *key, const char *value, char *to);
+int store_copy_paths(struct rpc_call *call, const char *store, struct group_copy *cp);
+int store_measure(struct rpc_call *call, struct group_copy *cp, uint32_t region_bytes,
+		  uint64_t want_sectors, bool force, uint64_t *ret_sectors);
+/* Clean up a copy that the agreed state no longer has, on its member. */
+int store_forget_on(struct rpc_call *call, const char *member, const uint8_t uuid[16]);
+/* -EBUSY and the reason while /dev/mapper/name is mounted or open here. */
+int store_check_unused(struct rpc_call *call, const char *name, const char *what);
+/* verb_mount.c: are there steps, and how long may they take altogether? */
+bool store_has_steps(const struct group_store *st);
+unsigned store_steps_ms(const struct group_store *st);
+
+#endif

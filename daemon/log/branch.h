@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * branch - a tail of a log that is no part of the store's history any more, kept
+ * beside the log: DIR/branch-<epoch>-<first lsn>/ with segments of its own, which
+ * every reader of segments can read. None goes away by itself; the log's quota
+ * bounds what all of them take, the oldest makes room.
+ */
+#ifndef DAG_BRANCH_H
+#define DAG_BRANCH_H
+
+#include <stdint.h>
+
+#include "daemon/log/seglog.h"
+
+#define BRANCHES_MAX	32	/* in one directory; the oldest makes room */
+
+struct branch {
+	uint32_t epoch;		/* that wrote its first record */
+	uint64_t first_lsn, end_lsn;
+	uint64_t bytes;		/* on disk */
+};
+
+/*
+ * branch_keep - copy the records from `from` to the end of the log into a branch,
+ * durably; a gap begins another. Records that change nothing on the device make
+ * none, nor do damaged ones. Calling again after a crash is harmless. Returns how
+ * many were made, or -errno: what was made stays, the rest is missing.
+ */
+int branch_keep(struct seglog *log, uint64_t from);
+
+/* Branches in a log directory, oldest first; returns how many, at most max. */
+unsigned branch_list(const char *dir, struct branch *ret, unsigned max);
+/* Bring what branch_list() gave up to date: cheap when nothing has changed. */
+void branch_refresh(const char *dir, struct branch *list, unsigned *nr);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * passive - a copy that receives: inspect, store, replay (receive -> log -> device).
+ *
+ * Three threads: receiver (one connection at a time, ship/receiver.c), log
+ * (durable batches) and replay. The receive ring between them is the only place
+ * where the bytes stand; LSNs say who may touch what.
+ *
+ * Invariants:
+ *  P1 nothing is acknowledged as received that was not inspected, nothing as
+ *     durable that is not in the segments on stable storage;
+ *  P2 the promise of an epoch is durable before anything is acked under it;
+ *  P3 the device is the log up to replayed_lsn, or copystate says since when and
+ *     until when it is not (inconsistent_until), durably, before the first write
+ *     that makes it so;
+ *  P4 replay never passes a gap: it holds there until the seed that closes it is
+ *     wholly in the segments.
+ */
+#ifndef DAG_PASSIVE_H
+#define DAG_PASSIVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/group/candidate.h"
+#include "daemon/log/seglog.h"
+#include "daemon/net/stream.h"
+#include "daemon/ship/frame.h"
+#include "daemon/store/copystate.h"
+
+struct passive;
+
+struct passive_conf {
+	const char *name;		/* of the store */
+	uint8_t uuid[16];
+	const char *device;
+	uint64_t sectors;
+	uint32_t tag;
+	uint64_t ring_bytes;		/* power of two */
+	enum loop_backend backend;
+	bool ack_received;		/* as passive_ack_received() */
+	uint64_t keep_bytes;		/* of replayed log, for copies that have less */
+	struct copystate *state;	/* both stay the caller's, and outlive the passive */
+	struct seglog *log;
+	const char *log_dir;
+};
+
+struct passive_status {
+	enum dag_copy_state state;
+	bool connected;
+	uint32_t epoch;
+	uint64_t received_lsn, durable_lsn, replayed_lsn;
+	uint32_t seq, replayed_seq;
+	uint64_t inspected_time_ns, replayed_time_ns;
+	uint64_t active_end_lsn;	/* as the hello said */
+	uint64_t log_bytes, space_left;
+	uint64_t seed_done, seed_total;
+	uint64_t staged_since_lsn;	/* replay holds here; UINT64_MAX: it does not */
+	int error;
+	char error_text[160];
+	char peer[64];
+	char security[64];
+};
+
+int passive_start(const struct passive_conf *conf, struct passive **ret);
+void passive_stop(struct passive *p);
+/*
+ * The active's connection; takes over st. Answers with a welcome or a refusal.
+ * allowed: what the group's state says of this caller (DAG_OK or why not).
+ */
+void passive_accept(struct passive *p, struct stream *st, const struct frame_hello *hello,
+		    enum dag_refusal allowed);
+void passive_status(struct passive *p, struct passive_status *ret);
+/*
+ * Before a take-over: promise the epoch, durably, end the stream of a lower one
+ * and make what it brought durable. -ESTALE: more has been promised;
+ * -ETIMEDOUT, error of the log: the promise stands, but where the log ends
+ * cannot be said. Equal: nothing but the wait.
+ */
+int passive_seal(struct passive *p, uint32_t epoch);
+/* What a candidate is, as far as the copy itself knows; the rest stays untouched. */
+void passive_report(struct passive *p, struct candidate *ret);
+/* 0 when the whole log up to lsn is on the device, -ETIMEDOUT, -EUCLEAN: seeding. */
+/*
+ * The last logs, between copies that promised the same epoch. The puller names
+ * the other end; what arrives is inspected as from an active, and durable when it
+ * returns 0: the log reaches up_to. -ENODATA: the other has less; -EXDEV: the
+ * histories part before our end; -EUCLEAN: this copy is not whole; -EBUSY: it is
+ * connected to an active; -ECONNREFUSED, -ETIMEDOUT, … What came before a failure
+ * stays: it is a part of the log like any other.
+ */
+struct passive_source {
+	const struct stream_conf *stream;	/* timeout_ms is of all */
+	const struct sockaddr *addr;
+	socklen_t addrlen;
+	const char *member;		/* whose certificate it must show */
+	const uint8_t *group;
+	uint64_t group_generation;
+};
+int passive_fetch(struct passive *p, const struct passive_source *from, uint64_t up_to);
+/* The other end: takes over st, answers, sends its log. For as long as 30 s. */
+void passive_feed(struct passive *p, struct stream *st, const struct frame_hello *hello);
+int passive_wait_replayed(struct passive *p, uint64_t lsn, unsigned timeout_ms);
+void passive_suspend(struct passive *p, bool suspended);
+/* Somebody waits for what is received, not only for what is durable. */
+void passive_ack_received(struct passive *p, bool at_once);
+/* Forget image and log and ask for everything anew, once for each request. */
+void passive_reseed(struct passive *p, uint32_t request);
+/* Once a second: truncation, retries. */
+void passive_tick(struct passive *p);
+
+#endif

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How an active's connection begins at a passive copy: what is still worth
+ * something here is decided with the hello (ship/resume.c), log and state are
+ * made to fit, durably and in an order that a crash may cut anywhere, and the
+ * welcome says from where the stream comes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/log/branch.h"
+#include "daemon/ship/resume.h"
+#include "daemon/store/passive_internal.h"
+
+void passive_stop_receiver(struct passive *p)
+{
+	if (!p->receiver_runs)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->conn_stop = true;
+	passive_wake_receiver(p);
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(p->receiver, NULL);
+	p->receiver_runs = false;
+	p->conn_stop = false;
+}
+
+struct begin {
+	const struct frame_hello *hello;
+	const struct resume_plan *plan;
+	uint64_t start;		/* of a stream that does not go on; 0: it does */
+	bool seeding;		/* a seed that has begun goes on */
+};
+
+static void take_history(struct copystate_data *d, const struct frame_hello *hello)
+{
+	d->promised_epoch = hello->epoch;
+	d->nr_history = 0;
+	for (uint32_t i = 0; i < hello->nr_history && i < COPYSTATE_HISTORY_MAX; i++) {
+		d->history[i].epoch = hello->history[i].epoch;
+		d->history[i].first_lsn = hello->history[i].first_lsn;
+		d->nr_history++;
+	}
+}
+
+static void no_seed(struct copystate_data *d)
+{
+	memset(d->seed, 0, sizeof(d->seed));
+	d->seed_begin_lsn = d->seed_hold_lsn = 0;
+}
+
+static void edit_begin(struct copystate_data *d, void *ctx)
+{
+	const struct begin *b = ctx;
+
+	take_history(d, b->hello);
+	if (b->plan->verdict == RESUME_LOG && b->seeding)
+		return;
+	no_seed(d);
+	if (b->plan->verdict == RESUME_REGIONS) {
+		d->seed_begin_lsn = b->start;
+		d->seed_hold_lsn = b->plan->cut_lsn;
+	}
+}
+
+/* Nothing that is here counts any more. Without a history the next call, should
+ * we not get to the end of begin_full(), asks for everything again. */
+static void edit_forget(struct copystate_data *d, void *ctx)
+{
+	const struct begin *b = ctx;
+
+	no_seed(d);
+	d->promised_epoch = b->hello->epoch;
+	d->nr_history = 0;
+	d->have_image = false;
+	d->inconsistent_until = UINT64_MAX;
+	d->replayed_lsn = b->start;
+	d->replayed_crc = 0;
+}
+
+/* Lock held, replay stopped: the log begins where the stream begins. */
+static int begin_full(struct passive *p, const struct begin *b)
+{
+	int rc;
+
+	rc = copystate_update(p->conf.state, edit_forget, (void *)b);
+	rc = rc ? rc : seglog_reset(p->conf.log, b->start);
+	rc = rc ? rc : copystate_update(p->conf.state, edit_begin, (void *)b);
+	if (rc)
+		return rc;
+	p->hold = PASSIVE_NONE;
+	p->jump = 0;
+	p->direct = p->need_seed = true;
+	p->have_image = p->former = false;
+	p->replayed = b->start;
+	p->replayed_seq = 0;
+	p->error = 0;
+	memset(&p->seed, 0, sizeof(p->seed));
+	return 0;
+}
+
+static int begin_regions(struct passive *p, const struct begin *b)
+{
+	struct seglog_info info;
+	bool gone;
+	int rc;
+
+	seglog_info(p->conf.log, &info);
+	/* A second gap, and what was before the first is replayed and recycled, or
+	 * nothing came after it: nothing of the log is of use. */
+	gone = b->plan->cut_lsn < info.first_lsn;
+	rc = !gone && b->plan->cut_lsn < info.end_lsn ?
+	     seglog_truncate_after(p->conf.log, b->plan->cut_lsn) : 0;
+	rc = rc ? rc : copystate_update(p->conf.state, edit_begin, (void *)b);
+	if (!rc)
+		rc = gone ? seglog_reset(p->conf.log, b->start)
+			  : seglog_begin(p->conf.log, b->start);
+	if (rc)
+		return rc;
+	p->hold = b->plan->cut_lsn;
+	p->jump = b->start;
+	p->need_seed = true;
+	memset(&p->seed, 0, sizeof(p->seed));
+	return 0;
+}
+
+static int begin_log(struct passive *p, const struct begin *b)
+{
+	struct seglog_info info;
+	int rc = 0;
+
+	seglog_info(p->conf.log, &info);
+	if (b->plan->cut_lsn < info.end_lsn) {
+		log_notice("store=%s log is cut at lsn=%llu, %llu bytes: %s", p->name,
+			   (unsigned long long)b->plan->cut_lsn,
+			   (unsigned long long)(info.end_lsn - b->plan->cut_lsn), b->plan->why);
+		rc = seglog_truncate_after(p->conf.log, b->plan->cut_lsn);
+	}
+	return rc ? rc : copystate_update(p->conf.state, edit_begin, (void *)b);
+}
+
+void passive_start_inspect(struct passive *p, uint32_t epoch_max, uint64_t from)
+{
+	struct seglog_info info;
+
+	seglog_info(p->conf.log, &info);
+	p->in = (struct inspect){
+		.ring = { .base = p->ring, .size = p->ring_size },
+		.next = from,
+		.sectors = p->conf.sectors,
+		.tag = p->conf.tag,
+		.epoch_max = epoch_max,
+		.epoch = info.end_lsn > info.first_lsn ? info.end_epoch : 0,
+		.prev_crc = info.end_crc,
+		.any_prev = !info.end_crc,
+		.seq = p->seq,
+		.time_ns = p->inspected_time_ns,
+		.resync_bytes = p->seed.resync_base + p->seed.done,
+		.resync_sector = p->seed.cursor,
+	};
+	p->received = p->durable = from;
+}
+
+static void make_plan(struct passive *p, const struct frame_hello *hello, struct resume_plan *plan)
+{
+	struct frame_epoch history[COPYSTATE_HISTORY_MAX];
+	struct copystate_data d;
+	struct seglog_info info;
+	struct resume_copy rc;
+
+	copystate_get(p->conf.state, &d);
+	seglog_info(p->conf.log, &info);
+	for (uint32_t i = 0; i < d.nr_history; i++)
+		history[i] = (struct frame_epoch){ d.history[i].epoch, d.history[i].first_lsn };
+	p->replayed = d.replayed_lsn;
+	rc = (struct resume_copy){
+		.have_image = p->have_image,
+		.have_lsn = p->replayed,
+		.end_lsn = info.end_lsn > p->replayed ? info.end_lsn : p->replayed,
+		.seeding = p->need_seed && d.nr_history,
+		.inconsistent = d.inconsistent_until > d.replayed_lsn,
+		.former = p->former,
+		.nr_history = d.nr_history,
+		.history = history,
+	};
+	/* It wrote all of its epochs: their end here is wherever others have it. */
+	if (p->former)
+		rc.end_lsn = UINT64_MAX & ~(uint64_t)(DAGTAP_ALIGN - 1);
+	resume_decide(hello, &rc, plan);
+	/* A second gap before the first was closed: the image still ends there. */
+	if (plan->verdict == RESUME_REGIONS && p->hold != PASSIVE_NONE)
+		plan->cut_lsn = p->hold;
+}
+
+/*
+ * What the log holds behind the last common LSN is about to go: it may be all
+ * that is left of writes that an application has seen to succeed.
+ */
+static int keep_tail(struct passive *p, const struct resume_plan *plan)
+{
+	struct copystate_data d;
+	int rc;
+
+	copystate_get(p->conf.state, &d);
+	if (!d.nr_history)
+		return 0;	/* new, or to be seeded anew: nothing can be said of it */
+	rc = branch_keep(p->conf.log, plan->common_lsn);
+	return rc < 0 ? rc : 0;
+}
+
+/* Lock held: decide, make the log and the state fit, fill in the welcome. */
+static int begin(struct passive *p, const struct frame_hello *hello, struct frame_welcome *w)
+{
+	struct resume_plan plan;
+	struct begin b = { .hello = hello, .plan = &plan, .seeding = p->need_seed };
+	int rc;
+
+	make_plan(p, hello, &plan);
+	if (plan.verdict == RESUME_STALE) {
+		log_notice("store=%s epoch=%u refused: %s", p->name, hello->epoch, plan.why);
+		return -EAGAIN;
+	}
+	if (plan.verdict != RESUME_LOG)
+		b.start = plan.from_lsn;
+	log_notice("store=%s epoch=%u %s from lsn=%llu: %s", p->name, hello->epoch,
+		   plan.verdict == RESUME_LOG ? "log" :
+		   plan.verdict == RESUME_REGIONS ? "changed regions" : "full seed",
+		   (unsigned long long)plan.from_lsn, plan.why);
+	rc = keep_tail(p, &plan);
+	if (rc)
+		return rc;
+	switch (plan.verdict) {
+	case RESUME_LOG: rc = begin_log(p, &b); break;
+	case RESUME_REGIONS: rc = begin_regions(p, &b); break;
+	default: rc = begin_full(p, &b); break;
+	}
+	if (rc)
+		return rc;
+	passive_start_inspect(p, hello->epoch, plan.from_lsn);
+	p->epoch = hello->epoch;
+	w->resume = !p->need_seed ? DAG_RESUME_LOG :
+		    p->direct ? DAG_RESUME_FULL : DAG_RESUME_REGIONS;
+	w->resume_lsn = plan.from_lsn;
+	w->have_lsn = p->hold != PASSIVE_NONE ? p->hold : p->replayed;
+	w->received_lsn = w->durable_lsn = plan.from_lsn;
+	w->replayed_lsn = p->replayed < plan.from_lsn ? p->replayed : plan.from_lsn;
+	memcpy(w->seed, p->seed.id, 16);
+	w->seed_cursor = p->seed.cursor;
+	return 0;
+}
+
+static enum dag_refusal may_begin(struct passive *p, const struct frame_hello *hello)
+{
+	struct copystate_data d;
+
+	copystate_get(p->conf.state, &d);
+	if (hello->epoch < d.promised_epoch)
+		return DAG_REFUSE_EPOCH;
+	if (p->suspended || d.suspended)
+		return DAG_REFUSE_SUSPENDED;
+	if (passive_log_failed(p) || !p->replay)
+		return DAG_REFUSE_NOT_READY;
+	return DAG_OK;
+}
+
+static void send_welcome(struct passive *p, struct stream *st, const struct frame_welcome *w,
+			 int *ret)
+{
+	struct dag_welcome frame;
+
+	frame_welcome_encode(w, &frame);
+	*ret = stream_write_full(st, &frame, sizeof(frame), 2000);
+	if (w->refusal != DAG_OK)
+		log_warn("store=%s peer=%s refused: %s", p->name, stream_peer(st),
+			 frame_refusal_text(w->refusal));
+}
+
+void passive_accept(struct passive *p, struct stream *st, const struct frame_hello *hello,
+		    enum dag_refusal allowed)
+{
+	struct frame_welcome w = { .refusal = allowed, .nonce = hello->nonce };
+	struct copystate_data d;
+	int rc = 0;
+
+	pthread_mutex_lock(&p->conn_lock);
+	if (w.refusal == DAG_OK) {
+		pthread_mutex_lock(&p->lock);
+		w.refusal = may_begin(p, hello);
+		pthread_mutex_unlock(&p->lock);
+	}
+	if (w.refusal == DAG_OK) {
+		/* The newest connection of the rightful active wins: an older one is
+		 * what is left of a broken link. */
+		passive_stop_receiver(p);
+		passive_settle_log(p);
+		pthread_mutex_lock(&p->lock);
+		passive_stop_replay(p);	/* so that what is replayed is exact */
+		rc = begin(p, hello, &w);
+		if (passive_resume_replay(p))
+			rc = rc ? rc : -EIO;
+		if (rc)
+			w.refusal = DAG_REFUSE_NOT_READY;
+		if (rc && rc != -EAGAIN)
+			passive_error(p, rc, "cannot begin to receive");
+		snprintf(p->peer, sizeof(p->peer), "%s", stream_peer(st));
+		snprintf(p->security, sizeof(p->security), "%s", stream_describe(st));
+		if (!rc)
+			p->active_end = hello->end_lsn;
+		pthread_mutex_unlock(&p->lock);
+		passive_let_log_go(p);
+	}
+	copystate_get(p->conf.state, &d);
+	w.epoch = d.promised_epoch;
+	send_welcome(p, st, &w, &rc);
+	if (w.refusal == DAG_OK && !rc) {
+		p->stream = st;
+		rc = -pthread_create(&p->receiver, NULL, receiver_main, p);
+		p->receiver_runs = !rc;
+		st = rc ? st : NULL;
+	}
+	if (st)
+		stream_close(st);
+	pthread_mutex_unlock(&p->conn_lock);
+}
+
+/* ---- a seed on request --------------------------------------------------- */
+
+static void edit_reseed(struct copystate_data *d, void *ctx)
+{
+	no_seed(d);
+	d->seed_request = *(uint32_t *)ctx;
+	d->have_image = false;
+	d->inconsistent_until = UINT64_MAX;
+	d->nr_history = 0;	/* nothing is common: the next call ends in a full seed */
+}
+
+void passive_reseed(struct passive *p, uint32_t request)
+{
+	struct copystate_data d;
+	int rc;
+
+	copystate_get(p->conf.state, &d);
+	if (d.seed_request == request)
+		return;
+	pthread_mutex_lock(&p->conn_lock);
+	passive_stop_receiver(p);
+	passive_settle_log(p);
+	pthread_mutex_lock(&p->lock);
+	passive_stop_replay(p);
+	rc = copystate_update(p->conf.state, edit_reseed, &request);
+	if (rc) {
+		passive_error(p, rc, "cannot store the request for a seed");
+	} else {
+		log_notice("store=%s a full seed was asked for", p->name);
+		p->direct = p->need_seed = true;
+		p->have_image = p->former = false;
+		p->hold = PASSIVE_NONE;
+		p->jump = 0;
+		memset(&p->seed, 0, sizeof(p->seed));
+	}
+	passive_resume_replay(p);
+	pthread_mutex_unlock(&p->lock);
+	passive_let_log_go(p);
+	pthread_mutex_unlock(&p->conn_lock);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What passive*.c, seeding.c and ship/receiver.c share: one passive copy. */
+#ifndef DAG_PASSIVE_INTERNAL_H
+#define DAG_PASSIVE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "daemon/replay/replay.h"
+#include "daemon/ship/inspect.h"
+#include "daemon/store/passive.h"
+#include "include/uapi/dagtap.h"
+
+#define PASSIVE_NONE	UINT64_MAX
+
+/* A seed that this copy takes part in; under lock. */
+struct passive_seed {
+	uint8_t id[16];			/* zero: none has begun */
+	uint64_t total, done;		/* bytes */
+	uint64_t resync_base;		/* inspect.resync_bytes at its begin */
+	uint64_t cursor;		/* sectors below are here */
+	uint64_t end_lsn;		/* 0: not seen yet */
+};
+
+struct passive {
+	struct passive_conf conf;
+	char *name, *device, *log_dir;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;		/* received or durable moved, stop */
+	struct replay *replay;		/* changes under lock and replay_lock */
+	pthread_rwlock_t replay_lock;	/* the receiver reads while it unpins */
+	struct inspect in;		/* receiver thread only, but for snapshots */
+	void *ring;
+	uint64_t ring_size;
+
+	/* under lock */
+	uint64_t received;		/* inspected, whole records below */
+	uint64_t durable;
+	uint64_t replayed;
+	uint32_t seq, replayed_seq;
+	uint64_t inspected_time_ns, replayed_time_ns;
+	uint64_t hold;			/* P4; PASSIVE_NONE: none */
+	uint64_t jump;			/* log goes on here behind the hold; 0: no gap */
+	bool need_seed;
+	bool have_image;
+	bool former;			/* was active last: its log is not for its device */
+	bool direct;			/* seed goes to the device as it arrives */
+	struct passive_seed seed;
+	bool suspended, stop;
+	bool ack_received;		/* at once; else with the durable batch */
+	bool log_busy;			/* the log thread is at work */
+	bool quiesce;			/* it must not begin another batch */
+	bool replay_stopped;		/* the replay met an error, and waits */
+	int error;
+	char error_text[160];
+	uint32_t epoch;
+	uint64_t active_end;
+	uint64_t space_left;		/* of the log's file system, once a second */
+
+	/* the receiver's connection; conn_lock orders connects and stops */
+	pthread_mutex_t conn_lock;
+	pthread_t receiver;
+	bool receiver_runs;
+	bool conn_stop;
+	bool connected;
+	struct stream *stream;
+	struct loop *loop;		/* of the receiver, for wake-ups; under lock */
+	char peer[64], security[64];
+
+	pthread_t log_thread;
+};
+
+/* passive.c */
+void passive_error(struct passive *p, int error, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void passive_wake_receiver(struct passive *p);	/* lock held */
+
+/* passive_log.c */
+uint64_t passive_hold_now(const struct passive *p);	/* replay stops here; lock held */
+int passive_start_replay(struct passive *p);	/* lock held */
+void passive_stop_replay(struct passive *p);	/* lock held, dropped meanwhile */
+/* Lock held, dropped meanwhile: start it and let it run; the ring is not its yet. */
+int passive_resume_replay(struct passive *p);
+/* An error that more room in the log directory does not mend; lock held. */
+bool passive_log_failed(const struct passive *p);
+void *passive_log_main(void *arg);
+/*
+ * What was inspected but not yet durable becomes so, or is taken back; log and
+ * replay are the caller's until passive_let_log_go(). The receiver has stopped.
+ */
+void passive_settle_log(struct passive *p);
+void passive_let_log_go(struct passive *p);
+
+/* passive_begin.c */
+/* Lock held: what comes stands at `from`, of epochs up to epoch_max. */
+void passive_start_inspect(struct passive *p, uint32_t epoch_max, uint64_t from);
+void passive_stop_receiver(struct passive *p);	/* conn_lock held */
+
+/* seeding.c: all with the lock held */
+int seeding_record(struct passive *p, const struct dagtap_rec *rec, const void *payload);
+int seeding_recover(struct passive *p);
+/* Lock held, dropped meanwhile: the seed is durable, apply it. Log thread only. */
+int seeding_finish(struct passive *p);
+/* The log has no room for staging: give the older image up. Log thread only. */
+int seeding_unstage(struct passive *p);
+
+/* ship/receiver.c */
+void *receiver_main(void *arg);
+/* inspect_fn of what arrives; ctx is the passive */
+int receiver_state(void *ctx, const struct dagtap_rec *rec, const void *payload);
+/* Room at lsn for bytes that touch neither undurable log nor the replay; 0: none now. */
+size_t receiver_room(struct passive *p, uint64_t lsn);
+/* What was inspected is there: the log thread goes on. */
+void receiver_publish(struct passive *p);
+void receiver_fill_ack(struct passive *p, struct frame_ack *ret);	/* takes the lock */
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * stores - the copies that live on this member, kept as the agreed state wants.
+ *
+ * stores_apply() is told each new state; it starts, changes and stops copies
+ * until they fit: active here (tap, shipping) or passive here (receive, log,
+ * replay). It never decides who is active. Calls come from control threads and
+ * may block for the time that is said.
+ */
+#ifndef DAG_STORES_H
+#define DAG_STORES_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/group/candidate.h"
+#include "daemon/group/engine.h"
+#include "daemon/group/state.h"
+#include "daemon/net/stream.h"
+#include "daemon/net/way.h"
+#include "include/dag/wire.h"
+
+struct stores;
+struct history;
+struct tap_ops;			/* daemon/tap/tap.h: the module, or memory in tests */
+
+struct stores_conf {
+	const char *self;		/* member name */
+	struct engine *engine;
+	const struct creds *creds;
+	const struct tap_ops *tap;
+	enum stream_security security;
+	bool ktls;
+	enum loop_backend backend;
+	uint32_t park_timeout_ms;
+	uint64_t receive_ring_bytes;	/* per passive copy, power of two */
+	const char *state_dir;
+	struct history *history;	/* may be NULL */
+	way_finder way;			/* to a member; NULL: its address in the state */
+	void *way_ctx;
+};
+
+int stores_create(const struct stores_conf *conf, struct stores **ret);
+/* Closes every gate in order; actives become passive in the module. */
+void stores_destroy(struct stores *ss);
+
+/* The agreed state changed. Errors of single stores show in their status. */
+void stores_apply(struct stores *ss, const struct group_state *gs);
+
+/* ---- for the lease (group/renewal.h); none of them waits ---- */
+/* Ends of the logs of the stores that are active here; how many. */
+unsigned stores_facts(struct stores *ss, struct engine_fact *ret, unsigned max);
+/* Is everything shut here that is another's, or was since? gs: read after the fence. */
+bool stores_settled(struct stores *ss, struct group_state *gs);
+/* Datacenter activation mode: at first yes. */
+void stores_allow(struct stores *ss, bool may_activate);
+
+/* Stores that are active here and whose local writes or metadata failed; how many. */
+unsigned stores_troubled(struct stores *ss, uint8_t (*ret)[16], unsigned max);
+
+/* For how long the disk below a store that is active here has ended no request, at most
+ * over all of them; 0: all work. name: of that store. One caller at a time. */
+uint64_t stores_hung_ms(struct stores *ss, uint64_t now_ms, char name[STORE_NAME_MAX]);
+
+/* A member's KIND_LOG connection after its hello was read; takes over st. */
+void stores_accept(struct stores *ss, struct stream *st, const struct dag_hello *hello);
+
+/*
+ * First half of a planned move, on the active: shut the gate, ship and replay
+ * everything at `target`. Returns 0 with the end LSN; on failure or time-out
+ * the caller reopens with stores_reopen(). progress(done, total) in bytes.
+ */
+int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, unsigned timeout_ms,
+		 uint64_t *ret_end_lsn, char *err, size_t errlen);
+/* The move did not happen: go on here under the (new) agreed epoch. */
+int stores_reopen(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen);
+/* Wait until this member serves the store at that epoch: 0, -ETIMEDOUT, error. */
+int stores_wait_active(struct stores *ss, const uint8_t uuid[16], uint32_t epoch, unsigned timeout_ms,
+		       char *err, size_t errlen);
+
+/*
+ * Before a take-over (group/takeover.h, T2): this member's passive copy promises
+ * the epoch, durably; a stream of a lower one ends, and none is accepted or
+ * acknowledged any more. *ret tells what the copy has: whole, log_epoch, end_lsn
+ * (durable), status, queues, blocked; reachable and sealed are set, what the
+ * agreed state knows of the member is left to the caller. Calling again is
+ * harmless. -ESTALE: a higher epoch is promised; -EBUSY: active here; -ENOENT: no
+ * copy; -EAGAIN: it is starting; else why its log cannot be trusted to be whole.
+ */
+int stores_seal(struct stores *ss, const uint8_t uuid[16], uint32_t epoch, struct candidate *ret);
+/* The same report without a promise; what it tells may change at once. */
+int stores_report(struct stores *ss, const uint8_t uuid[16], struct candidate *ret);
+
+/*
+ * Steps of an activation (store/steps.h). They run by themselves as the agreed
+ * state says; a store that has none counts as up and as down.
+ */
+/* Take them down and keep them down until stores_release() or the end of the
+ * activation. -ENOTRECOVERABLE: one did not, err says which; all are up again. */
+int stores_hold(struct stores *ss, const uint8_t uuid[16], const char *reason, unsigned timeout_ms,
+		char *err, size_t errlen);
+void stores_release(struct stores *ss, const uint8_t uuid[16]);
+/* A failed activation is tried again, once. */
+void stores_retry(struct stores *ss, const uint8_t uuid[16]);
+/* Until none is under way: 0; -ENOTRECOVERABLE: it is not as asked, err says why. */
+int stores_wait_steps(struct stores *ss, const uint8_t uuid[16], bool up, unsigned timeout_ms,
+		      char *err, size_t errlen);
+/* Until all of stores_apply() before has been looked at. */
+void stores_sync(struct stores *ss);
+
+struct stores_failure {
+	uint8_t uuid[16];
+	uint32_t epoch;
+	char reason[400];		/* "mount /srv/pg failed: cause; what to do" */
+};
+/* Stores that are active here and whose steps were tried once and failed: the
+ * manager tries another candidate. Returns how many, at most max. */
+unsigned stores_failed(struct stores *ss, struct stores_failure *ret, unsigned max);
+
+/*
+ * A sealed copy pulls the records that it lacks up to that LSN from another
+ * sealed member's copy, through inspection, durably. Errors: passive_fetch().
+ */
+int stores_fetch(struct stores *ss, const uint8_t uuid[16], const struct group_member *from,
+		 uint64_t up_to_lsn, unsigned timeout_ms);
+
+/* Format metadata, make log directory and copystate; refuses a device in use. */
+int stores_prepare_copy(struct stores *ss, const struct group_store *st, const struct group_copy *cp,
+			bool force, char *err, size_t errlen);
+/* Undo it: device-mapper target away, log directory emptied; data stays. */
+int stores_forget_copy(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen);
+/* A named point in the log. */
+int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uint64_t *ret_lsn);
+
+/*
+ * Status of all copies that this member knows of, as a JSON array of objects:
+ *   store, member, role ("active"/"passive"), status (semantics 25), mode,
+ *   link ("stream", "segment", "down"), network, tls,
+ *   epoch, generated_lsn, inspected_lsn, durable_lsn, replayed_lsn,
+ *   copy_queue_records, copy_queue_bytes, copy_queue_seconds,
+ *   replay_queue_records, replay_queue_bytes, replay_queue_seconds,
+ *   last_inspected_time (RFC 3339), log_bytes, space_left, in_sync,
+ *   seed_done, seed_total, seed_rate, seed_left_seconds, error, comment,
+ *   branches (of this member: epoch, first_lsn, end_lsn, bytes);
+ *   of the active: steps (Mounted …, "": none), step (that runs), steps_failed
+ * The active's member reports itself and every passive copy (from their acks);
+ * a passive's member reports its own.
+ */
+struct json_object *stores_status(struct stores *ss);
+
+#endif

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What stores_status() tells of each copy; the fields stand in stores.h. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/group/state_json.h"
+#include "daemon/store/stepper.h"
+#include "daemon/store/stores_internal.h"
+
+static void put_s(struct json_object *o, const char *key, const char *value)
+{
+	json_object_object_add(o, key, json_object_new_string(value));
+}
+
+static void put_u(struct json_object *o, const char *key, uint64_t value)
+{
+	json_object_object_add(o, key, json_object_new_int64((int64_t)value));
+}
+
+static void put_f(struct json_object *o, const char *key, double value)
+{
+	json_object_object_add(o, key, json_object_new_double(value));
+}
+
+static void put_b(struct json_object *o, const char *key, bool value)
+{
+	json_object_object_add(o, key, json_object_new_boolean(value));
+}
+
+static uint64_t behind(uint64_t head, uint64_t tail)
+{
+	return head > tail ? head - tail : 0;
+}
+
+/* seq counts modulo 2^32; a tail that never reported is as far as the head. */
+static uint32_t behind_seq(uint32_t head, uint32_t tail)
+{
+	return head - tail < 1u << 31 ? head - tail : 0;
+}
+
+static void put_time(struct json_object *o, const char *key, uint64_t ns)
+{
+	time_t s = ns / 1000000000;
+	char text[48] = "";
+	struct tm tm;
+
+	if (ns && gmtime_r(&s, &tm)) {
+		size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+
+		snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned)(ns / 1000000 % 1000));
+	}
+	put_s(o, key, text);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Age of what a queue waits for: nothing waits, no age. */
+static double seconds(bool waits, uint64_t newer_ns, uint64_t older_ns)
+{
+	if (!waits || !older_ns || newer_ns <= older_ns)
+		return 0;
+	return (newer_ns - older_ns) / 1e9;
+}
+
+static const char *status_name(enum dag_copy_state state, bool connected)
+{
+	switch (state) {
+	case DAG_COPY_INITIALIZING: return connected ? "Initializing" : "ServiceDown";
+	case DAG_COPY_RESYNCHRONIZING:
+		return connected ? "Resynchronizing" : "DisconnectedAndResynchronizing";
+	case DAG_COPY_SEEDING: return connected ? "Seeding" : "DisconnectedAndResynchronizing";
+	case DAG_COPY_HEALTHY: return connected ? "Healthy" : "DisconnectedAndHealthy";
+	case DAG_COPY_SUSPENDED: return "Suspended";
+	case DAG_COPY_FAILED: return "Failed";
+	case DAG_COPY_FAILED_SUSPENDED: return "FailedAndSuspended";
+	default: return "Unknown";
+	}
+}
+
+/* Tails of the log that became no part of the store, kept on this member. */
+static void put_branches(struct json_object *o, const struct local *lo)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (unsigned i = 0; i < lo->nr_branches; i++) {
+		const struct branch *b = &lo->branches[i];
+		struct json_object *e = json_object_new_object();
+
+		put_u(e, "epoch", b->epoch);
+		put_u(e, "first_lsn", b->first_lsn);
+		put_u(e, "end_lsn", b->end_lsn);
+		put_u(e, "bytes", b->end_lsn - b->first_lsn);
+		json_object_array_add(list, e);
+	}
+	json_object_object_add(o, "branches", list);
+}
+
+/* ---- the active, and its copies as their acks say -------------------------------- */
+
+static struct json_object *peer_obj(const struct group_store *st, const struct active_status *as,
+				    const struct active_peer_status *ps)
+{
+	struct json_object *o = json_object_new_object();
+	const struct frame_ack *k = &ps->ack;
+	const struct group_copy *cp = group_find_copy((struct group_store *)st, ps->member);
+	bool copying = as->commit_lsn > k->received_lsn, replaying = k->received_lsn > k->replayed_lsn;
+
+	put_s(o, "store", st->name);
+	put_s(o, "member", ps->member);
+	put_s(o, "role", "passive");
+	put_s(o, "status", cp && cp->suspended ? "Suspended" : status_name(ps->state, ps->connected));
+	put_s(o, "link", !ps->connected ? "down" : ps->segment_mode ? "segment" : "stream");
+	put_s(o, "tls", ps->security);
+	put_u(o, "epoch", k->epoch);
+	put_u(o, "generated_lsn", as->commit_lsn);
+	put_u(o, "inspected_lsn", k->received_lsn);
+	put_u(o, "durable_lsn", k->durable_lsn);
+	put_u(o, "replayed_lsn", k->replayed_lsn);
+	put_u(o, "copy_queue_records", copying ? behind_seq(as->commit_seq, k->seq) : 0);
+	put_u(o, "copy_queue_bytes", behind(as->commit_lsn, k->received_lsn));
+	put_f(o, "copy_queue_seconds", seconds(copying, now_ns(), k->inspected_time_ns));
+	put_u(o, "replay_queue_records", replaying ? behind_seq(k->seq, k->replayed_seq) : 0);
+	put_u(o, "replay_queue_bytes", behind(k->received_lsn, k->replayed_lsn));
+	put_f(o, "replay_queue_seconds",
+	      seconds(replaying, k->inspected_time_ns, k->replayed_time_ns));
+	put_time(o, "last_inspected_time", k->inspected_time_ns);
+	put_u(o, "log_bytes", k->log_bytes);
+	put_u(o, "space_left", k->space_left);
+	put_b(o, "in_sync", ps->in_sync);
+	put_u(o, "seed_done", k->seed_done);
+	put_u(o, "seed_total", k->seed_total);
+	put_f(o, "seed_rate", as->seed_rate);
+	put_f(o, "seed_left_seconds", as->seed_rate > 0 && k->seed_total > k->seed_done ?
+	      (k->seed_total - k->seed_done) / as->seed_rate : 0);
+	put_s(o, "error", ps->given_up ? "spool exceeded, waits for its regions" : ps->error);
+	put_s(o, "comment", cp ? cp->comment : "");
+	return o;
+}
+
+static const char *tap_state_name(uint32_t state)
+{
+	static const char *const names[] = {
+		"detached", "logging", "full", "tracking", "lease", "failed",
+	};
+
+	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}
+
+/* Mounted and so on; the error of a step, unless there is a worse one. */
+static void put_steps(struct json_object *o, const struct local *lo, const char *status,
+		      const char *error)
+{
+	struct stepper_status s = { .state = STEPS_MOUNTED };
+
+	if (lo->steps)
+		stepper_status(lo->steps, &s);
+	put_s(o, "status", status ? status : steps_state_name(s.state));
+	put_s(o, "steps", lo->steps ? steps_state_name(s.state) : "");
+	put_s(o, "step", s.running);
+	put_b(o, "steps_failed", s.failed);
+	put_s(o, "error", error[0] ? error : s.error);
+}
+
+static struct json_object *active_obj(const struct stores *ss, const struct group_store *st,
+				      const struct local *lo, const struct active_status *as)
+{
+	struct json_object *o = json_object_new_object();
+
+	put_s(o, "store", st->name);
+	put_s(o, "member", ss->self);
+	put_s(o, "role", "active");
+	put_steps(o, lo, as->tap_state == DAGTAP_ST_FAILED ? "Failed" :
+		  as->seeding ? "SeedingSource" : NULL, lo->error ? lo->error_text : as->error);
+	put_s(o, "mode", group_mode_name(as->mode));
+	put_s(o, "tap_state", tap_state_name(as->tap_state));
+	put_u(o, "epoch", as->epoch);
+	put_u(o, "generated_lsn", as->commit_lsn);
+	put_u(o, "generated_records", as->commit_seq);
+	put_u(o, "inspected_lsn", as->commit_lsn);
+	put_u(o, "durable_lsn", as->commit_lsn);
+	put_u(o, "replayed_lsn", as->commit_lsn);
+	put_u(o, "acked_lsn", as->ack_lsn);
+	put_u(o, "ring_bytes", as->ring_bytes);
+	put_u(o, "ring_used", behind(as->commit_lsn, as->freed_lsn));
+	put_u(o, "spool_bytes", as->spool_bytes);
+	put_time(o, "last_inspected_time", as->commit_time_ns);
+	put_u(o, "seed_done", as->seed_done);
+	put_u(o, "seed_total", as->seed_total);
+	put_u(o, "seeds", as->seeds);
+	put_f(o, "seed_rate", as->seed_rate);
+	put_u(o, "loop_rounds", as->loop.rounds);
+	put_u(o, "loop_sends", as->loop.sends);
+	put_u(o, "loop_bytes_sent", as->loop.bytes_sent);
+	put_branches(o, lo);
+	return o;
+}
+
+static void add_active(struct stores *ss, const struct group_store *st, struct local *lo,
+		       struct json_object *list)
+{
+	struct active_status as;
+
+	active_status(lo->active, &as);
+	json_object_array_add(list, active_obj(ss, st, lo, &as));
+	for (unsigned i = 0; i < as.nr_peers; i++)
+		json_object_array_add(list, peer_obj(st, &as, &as.peer[i]));
+}
+
+/* ---- a passive copy as it sees itself ------------------------------------------------ */
+
+static void add_passive(struct stores *ss, const struct group_store *st, struct local *lo,
+			struct json_object *list)
+{
+	struct json_object *o = json_object_new_object();
+	struct passive_status p;
+	uint64_t head;
+	bool replaying;
+
+	passive_status(lo->passive, &p);
+	head = p.received_lsn > p.active_end_lsn ? p.received_lsn : p.active_end_lsn;
+	replaying = p.received_lsn > p.replayed_lsn;
+	put_s(o, "store", st->name);
+	put_s(o, "member", ss->self);
+	put_s(o, "role", "passive");
+	put_s(o, "status", status_name(p.state, p.connected));
+	put_s(o, "link", p.connected ? "stream" : "down");
+	put_s(o, "tls", p.security);
+	put_u(o, "epoch", p.epoch);
+	put_u(o, "generated_lsn", head);
+	put_u(o, "inspected_lsn", p.received_lsn);
+	put_u(o, "durable_lsn", p.durable_lsn);
+	put_u(o, "replayed_lsn", p.replayed_lsn);
+	put_u(o, "copy_queue_bytes", behind(head, p.received_lsn));
+	put_u(o, "replay_queue_records", replaying ? behind_seq(p.seq, p.replayed_seq) : 0);
+	put_u(o, "replay_queue_bytes", behind(p.received_lsn, p.replayed_lsn));
+	put_f(o, "replay_queue_seconds",
+	      seconds(replaying, p.inspected_time_ns, p.replayed_time_ns));
+	put_time(o, "last_inspected_time", p.inspected_time_ns);
+	put_u(o, "log_bytes", p.log_bytes);
+	put_u(o, "space_left", p.space_left);
+	put_u(o, "seed_done", p.seed_done);
+	put_u(o, "seed_total", p.seed_total);
+	put_b(o, "staged", p.staged_since_lsn != UINT64_MAX);
+	put_branches(o, lo);
+	put_s(o, "error", lo->error ? lo->error_text : p.error_text);
+	put_s(o, "comment", lo->cp.comment);
+	json_object_array_add(list, o);
+}
+
+/* A copy that does not run: why. */
+static void add_stopped(struct stores *ss, const struct group_store *st, const struct local *lo,
+			struct json_object *list)
+{
+	struct json_object *o = json_object_new_object();
+	bool active = !strcmp(st->active, ss->self);
+
+	put_s(o, "store", st->name);
+	put_s(o, "member", ss->self);
+	put_s(o, "role", active ? "active" : "passive");
+	put_s(o, "status", lo->error ? "Failed" : active ? "Mounting" : "Initializing");
+	put_s(o, "link", "down");
+	put_s(o, "error", lo->error_text);
+	put_s(o, "comment", lo->cp.comment);
+	json_object_array_add(list, o);
+}
+
+struct json_object *stores_status(struct stores *ss)
+{
+	struct json_object *list = json_object_new_array();
+
+	pthread_rwlock_rdlock(&ss->lock);
+	for (uint32_t i = 0; i < ss->gs.nr_stores; i++) {
+		const struct group_store *st = &ss->gs.stores[i];
+		struct local *lo = stores_find(ss, st->uuid);
+
+		if (st->removed || !lo)
+			continue;
+		if (lo->active)
+			add_active(ss, st, lo, list);
+		else if (lo->passive)
+			add_passive(ss, st, lo, list);
+		else
+			add_stopped(ss, st, lo, list);
+	}
+	pthread_rwlock_unlock(&ss->lock);
+	return list;
+}

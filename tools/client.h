@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* client - the connection to dagd on this host, and what all commands do with it. */
+#ifndef DAGCTL_CLIENT_H
+#define DAGCTL_CLIENT_H
+
+#include <json-c/json.h>
+
+#include "tools/cli.h"
+
+#define EXIT_USAGE	2
+
+/*
+ * One request to the daemon. Progress goes to stderr. 0 with *ret (may be NULL:
+ * nothing to tell), else -errno after the error was printed (quiet: not).
+ */
+int client_call(struct cmd *cmd, const char *method, struct json_object *params,
+		struct json_object **ret);
+int client_call_quiet(struct cmd *cmd, const char *method, struct json_object *params,
+		      struct json_object **ret);
+/* The same; each progress object goes to `each`, and a nonzero answer of it ends the
+ * call and is returned. */
+int client_stream(struct cmd *cmd, const char *method, struct json_object *params,
+		  int (*each)(struct json_object *progress, void *ctx), void *ctx);
+/* "dagctl: …" on stderr; returns EXIT_FAILURE. */
+int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The result as JSON on stdout. */
+void print_json(struct json_object *obj);
+/* From now on Ctrl-C says `text` (what goes on without us) and ends dagctl. */
+void on_interrupt(const char *text);
+
+#endif
