@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * memnode - a member of a group on the memory tap, with a writer: whole failovers
+ * on one machine, without a kernel module.
+ *	memnode --config FILE --store NAME [--acked FILE] [--period-us N]
+ * It is the daemon itself; what stands for the module dies with the process, so
+ * kill -9 is the death of a host. Devices are regular files.
+ *
+ * While the store is active here the writer writes one block after the other, each
+ * with a number, and flushes it; the number of each flush that was acknowledged goes
+ * to the file of --acked with the time (CLOCK_REALTIME).
+ * When it begins it reads the device for the highest number that stands there:
+ *	found STORE EPOCH NUMBER TIME_MS
+ *	first STORE EPOCH NUMBER TIME_MS     the first write accepted here
+ *	lost  STORE EPOCH NUMBER TIME_MS     refused, the writer looks again
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/control/blockdev.h"
+#include "daemon/group/engine.h"
+#include "daemon/member.h"
+#include "daemon/tap/dm.h"
+#include "include/dag/crc32c.h"
+#include "tests/lib/tap_mem.h"
+
+#define BLOCK		4096
+#define SLOTS		256	/* blocks that are written in turn */
+#define MAGIC		0x6465626d756e6567ull
+
+struct block {
+	uint64_t magic, number;
+	uint32_t crc, rsvd;
+	uint8_t pad[BLOCK - 24];
+};
+
+_Static_assert(sizeof(struct block) == BLOCK, "block");
+
+static const char *store_name;
+static struct member *member;
+static int acked_fd = -1;
+static unsigned period_us = 1000;
+static atomic_bool stop;
+static char self[64];
+
+/* ---- what the kernel would be asked ------------------------------------------ */
+
+int __wrap_blockdev_size(const char *path, uint64_t *ret_bytes, char *err, size_t errlen);
+int __wrap_blockdev_signature(const char *path, char *type, size_t typelen);
+int __wrap_blockdev_use(const char *dm_name, struct blockdev_use *ret);
+int __wrap_dm_dev_get(const char *name, struct dm_dev *ret);
+
+int __wrap_blockdev_size(const char *path, uint64_t *ret_bytes, char *err, size_t errlen)
+{
+	struct stat st;
+
+	if (stat(path, &st)) {
+		snprintf(err, errlen, "%s: %s", path, strerror(errno));
+		return -errno;
+	}
+	*ret_bytes = st.st_size;
+	return 0;
+}
+
+int __wrap_blockdev_signature(const char *path, char *type, size_t typelen)
+{
+	return 0;
+}
+
+int __wrap_blockdev_use(const char *dm_name, struct blockdev_use *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	return 0;
+}
+
+int __wrap_dm_dev_get(const char *name, struct dm_dev *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	return 0;
+}
+
+/* ---- the writer ------------------------------------------------------------------ */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
+}
+
+static void say(const char *what, uint32_t epoch, uint64_t number)
+{
+	printf("%s %s %u %llu %.3f\n", what, store_name, epoch, (unsigned long long)number,
+	       now_ns() / 1e6);
+	fflush(stdout);
+}
+
+static uint32_t crc_of(const struct block *b)
+{
+	return dag_crc32c(0, b, offsetof(struct block, crc));
+}
+
+/* The highest number on the device; a block that is not whole does not count. */
+static int find_number(struct tap_mem_dev *dev, uint64_t *ret)
+{
+	static struct block b;
+	uint64_t max = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		int r = tap_mem_read(dev, i * (BLOCK / 512), &b, BLOCK);
+
+		if (r)
+			return r;
+		if (b.magic == MAGIC && b.crc == crc_of(&b) && b.number > max)
+			max = b.number;
+	}
+	*ret = max;
+	return 0;
+}
+
+static int write_one(struct tap_mem_dev *dev, uint64_t number)
+{
+	static struct block b = { .magic = MAGIC };
+	int r;
+
+	b.number = number;
+	b.crc = crc_of(&b);
+	r = tap_mem_write(dev, number % SLOTS * (BLOCK / 512), &b, BLOCK, false);
+	return r ? r : tap_mem_flush(dev);
+}
+
+static void note_acked(uint64_t number)
+{
+	char line[64];
+	int n;
+
+	if (acked_fd < 0)
+		return;
+	n = snprintf(line, sizeof(line), "%llu %.3f\n", (unsigned long long)number, now_ns() / 1e6);
+	if (write(acked_fd, line, n) != n)
+		abort();
+}
+
+/* Is the store active here, as far as this member knows? */
+static bool active_here(struct group_state *gs, uint8_t uuid[16], uint32_t *ret_epoch)
+{
+	struct engine *en = member_engine(member);
+	struct group_store *st;
+
+	if (en->ops->snapshot(en, gs))
+		return false;
+	st = group_find_store(gs, store_name);
+	if (!st || strcmp(st->active, self))
+		return false;
+	memcpy(uuid, st->uuid, 16);
+	*ret_epoch = st->epoch;
+	return true;
+}
+
+static void write_on(struct tap_mem_dev *dev, uint32_t epoch)
+{
+	const struct timespec pause = { .tv_nsec = period_us * 1000L };
+	uint64_t number;
+	bool first = true;
+
+	if (find_number(dev, &number))
+		return;
+	say("found", epoch, number);
+	while (!atomic_load(&stop)) {
+		if (write_one(dev, number + 1))
+			break;
+		note_acked(++number);
+		if (first)
+			say("first", epoch, number);
+		first = false;
+		nanosleep(&pause, NULL);
+	}
+	if (!first)
+		say("lost", epoch, number);
+}
+
+static void *writer_main(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	struct tap_mem_dev *dev;
+	struct group_state gs;
+	uint8_t uuid[16];
+	uint32_t epoch;
+
+	if (group_state_init(&gs))
+		abort();
+	while (!atomic_load(&stop)) {
+		if (active_here(&gs, uuid, &epoch) && !tap_mem_dev_open(0, uuid, &dev)) {
+			write_on(dev, epoch);
+			tap_mem_dev_close(dev);
+		}
+		nanosleep(&pause, NULL);
+	}
+	group_state_free(&gs);
+	return NULL;
+}
+
+/* ---- life --------------------------------------------------------------------------- */
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: memnode --config FILE --store NAME [--acked FILE] [--period-us N]\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "store", required_argument, NULL, 's' },
+		{ "acked", required_argument, NULL, 'a' },
+		{ "period-us", required_argument, NULL, 'p' },
+		{ }
+	};
+	static struct config cf;
+	struct member_conf mc = { .cf = &cf, .tap = &tap_mem_ops };
+	const char *config = NULL;
+	pthread_t writer;
+	sigset_t set;
+	char err[400];
+	int c, sig;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'c')
+			config = optarg;
+		else if (c == 's')
+			store_name = optarg;
+		else if (c == 'a')
+			acked_fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+		else if (c == 'p')
+			period_us = atoi(optarg);
+		else
+			return usage();
+	}
+	if (!config || !store_name)
+		return usage();
+	if (config_load(config, false, &cf, err, sizeof(err))) {
+		fprintf(stderr, "memnode: %s\n", err);
+		return EXIT_FAILURE;
+	}
+	log_set_level(cf.log_level);
+	snprintf(self, sizeof(self), "%s", cf.member);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (member_start(&mc, &member) || pthread_create(&writer, NULL, writer_main, NULL))
+		return EXIT_FAILURE;
+	sigwait(&set, &sig);
+	atomic_store(&stop, true);
+	pthread_join(writer, NULL);
+	member_stop(member);
+	return EXIT_SUCCESS;
+}

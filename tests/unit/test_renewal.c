@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The lease's thread against an engine that answers as it is told. */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/group/renewal.h"
+#include "daemon/log.h"
+
+static atomic_int answer;		/* of renew() under the accepted fence */
+static atomic_ulong fence, accepted;	/* what the group says, what the host took */
+static atomic_uint renewals, given, wrong_fence;
+static atomic_bool settled_answer;
+static atomic_uint asked_settled;
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
+}
+
+static int fake_renew(struct engine *en, uint64_t *ret_deadline, uint64_t *ret_fence)
+{
+	atomic_fetch_add(&renewals, 1);
+	if (atomic_load(&accepted) != atomic_load(&fence))
+		return -ESTALE;
+	if (atomic_load(&answer))
+		return atomic_load(&answer);
+	*ret_deadline = now_ns() + 200000000u;
+	*ret_fence = atomic_load(&accepted);
+	return 0;
+}
+
+static int fake_fence(struct engine *en, uint64_t *ret)
+{
+	*ret = atomic_load(&fence);
+	return 0;
+}
+
+static int fake_accept(struct engine *en, uint64_t f)
+{
+	atomic_store(&accepted, f);
+	return 0;
+}
+
+static const struct engine_ops fake_ops = {
+	.name = "fake", .renew = fake_renew, .fence = fake_fence, .accept_fence = fake_accept,
+};
+static struct engine fake = { .ops = &fake_ops };
+
+static int give(uint64_t f, uint64_t deadline)
+{
+	if (f != atomic_load(&fence))
+		atomic_fetch_add(&wrong_fence, 1);
+	atomic_fetch_add(&given, 1);
+	return 0;
+}
+
+static bool hook_settled(void *ctx)
+{
+	atomic_fetch_add(&asked_settled, 1);
+	return atomic_load(&settled_answer);
+}
+
+static const struct renewal_hooks hooks = { .settled = hook_settled };
+
+static struct renewal *begin(void)
+{
+	struct renewal_conf conf = {
+		.engine = &fake, .lease = give, .period_ms = 20, .watchdog_fd = -1,
+	};
+	struct renewal *rn;
+
+	log_set_level(LOG_LV_ERR);
+	atomic_store(&fence, 7);
+	cr_assert(eq(int, renewal_start(&conf, &rn), 0));
+	return rn;
+}
+
+static void nap(unsigned ms)
+{
+	usleep(ms * 1000);
+}
+
+Test(renewal, no_fence_is_accepted_at_start_without_hooks)
+{
+	struct renewal *rn = begin();
+
+	nap(150);
+	cr_assert(gt(uint, atomic_load(&renewals), 1));
+	cr_assert(eq(uint, atomic_load(&given), 0));
+	cr_assert(not(renewal_holds(rn)));
+	renewal_stop(rn);
+}
+
+Test(renewal, a_fence_waits_for_what_must_be_shut)
+{
+	struct renewal *rn = begin();
+
+	renewal_set_hooks(rn, &hooks, NULL);
+	nap(150);
+	cr_assert(gt(uint, atomic_load(&asked_settled), 1));
+	cr_assert(eq(uint, atomic_load(&given), 0), "R2");
+	atomic_store(&settled_answer, true);
+	nap(150);
+	cr_assert(gt(uint, atomic_load(&given), 0));
+	cr_assert(renewal_holds(rn));
+
+	/* somebody takes our stores over */
+	atomic_store(&settled_answer, false);
+	atomic_store(&fence, 8);
+	nap(60);
+	atomic_store(&given, 0);
+	nap(300);
+	cr_assert(eq(uint, atomic_load(&given), 0), "R1");
+	cr_assert(not(renewal_holds(rn)));
+	atomic_store(&settled_answer, true);
+	renewal_kick(rn);
+	nap(60);
+	cr_assert(renewal_holds(rn));
+	cr_assert(eq(uint, atomic_load(&wrong_fence), 0));
+	renewal_stop(rn);
+}
+
+Test(renewal, an_ambiguous_answer_extends_nothing)
+{
+	struct renewal *rn = begin();
+	unsigned long beats;
+
+	atomic_store(&settled_answer, true);
+	renewal_set_hooks(rn, &hooks, NULL);
+	nap(100);
+	cr_assert(renewal_holds(rn));
+	atomic_store(&answer, -EAGAIN);
+	nap(40);
+	atomic_store(&given, 0);
+	beats = renewal_beats(rn);
+	nap(400);
+	cr_assert(eq(uint, atomic_load(&given), 0));
+	cr_assert(not(renewal_holds(rn)));
+	cr_assert(gt(ulong, renewal_beats(rn), beats), "the thread lives on");
+	renewal_stop(rn);
+}
+
+Test(renewal, the_period_can_change)
+{
+	struct renewal *rn = begin();
+	unsigned before;
+
+	renewal_set_period(rn, 1000);
+	nap(60);
+	before = atomic_load(&renewals);
+	nap(200);
+	cr_assert(le(uint, atomic_load(&renewals), before + 1));
+	renewal_kick(rn);
+	nap(50);
+	cr_assert(gt(uint, atomic_load(&renewals), before));
+	renewal_stop(rn);
+}
