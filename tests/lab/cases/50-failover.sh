@@ -1,0 +1,160 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# lab: -n 3 -d 160 -l 512 -m 768 -t 900
+#
+# Automatic activation: three members agree in their own etcd, two hold a copy of a
+# store with PostgreSQL on it. The machine that serves is killed in mid-transaction,
+# again and again; the other mounts the store, starts the database and takes the
+# service address, without a hand. Node 3 is the client: what it saw acknowledged may
+# never be missing, and the killed machine comes back as a Healthy copy.
+set -eu
+. "$DAG/tests/lab/lib.sh"
+. "$DAG/tests/lab/dag.sh"
+PG_HOST=10.91.0.100
+. "$DAG/tests/lab/pg.sh"
+
+rounds=${ROUNDS:-3}
+bench_run=0
+
+prepare_store()
+{
+	mkfs.ext4 -q "$dev" && mkdir -p "$PG_DIR" && mount "$dev" "$PG_DIR" && pg_unpack &&
+		echo 'host all all 10.91.0.0/16 trust' >>"$PG_DIR/pg/pg_hba.conf" &&
+		umount "$PG_DIR"
+}
+
+# The guests are emulated: leases of the profile for slow networks.
+group_of_three()
+{
+	local n token
+
+	if [ "$NODE" -gt 1 ]; then
+		token=$(lab get "token$NODE" 180) && "$dagctl" group join <<<"$token" || return 1
+		lab put "joined$NODE" 1
+		return
+	fi
+	"$dagctl" group create lab --engine etcd --profile wan || return 1
+	for n in 2 3; do
+		token=$("$dagctl" member add "node$n" --address "10.92.0.$n" |
+			grep -o 'dag1/[^ "]*') || return 1
+		lab put "token$n" "$token"
+		lab get "joined$n" 180 >/dev/null
+	done
+	"$dagctl" store create "$store" --device $lower --mode commit --late 5s \
+		--ring-mib 16 --segment-mib 16 --quota 128MiB || return 1
+	lab put store-made 1
+}
+
+active_now()
+{
+	"$dagctl" store list --json | tr -d ' \n' | sed -n 's/.*"active":"node\([0-9]\)".*/\1/p'
+}
+
+votes()
+{
+	"$dagctl" group show --json | tr -d ' \n' |
+		grep -q '"engine_voters":3,"engine_learners":0'
+}
+
+# A commit from the client, through the service address.
+writable()
+{
+	PGCONNECT_TIMEOUT=2 pg_sql -c "insert into acked values (0, $bench_run, $RANDOM)"
+}
+
+# pgbench ends with each loss of the server and is started again: another run.
+bench_on()
+{
+	while [ ! -e /run/bench.stop ]; do
+		bench_run=$((bench_run + 1))
+		pg_bench $bench_run 2 600 || :
+		sleep 0.5
+	done
+}
+
+more_acked()
+{
+	[ "$(pg_acked | wc -l)" -gt "$1" ]
+}
+
+healthy_again()
+{
+	copy_is "node$1" Healthy && copy_in_sync "node$1"
+}
+
+now_ms()
+{
+	echo $(($(date +%s%N) / 1000000))
+}
+
+one_round()
+{
+	local old new t0
+
+	old=$(active_now)
+	check "round $1: transactions run on node$old" \
+		wait_for 60 more_acked "$(pg_acked | wc -l)"
+	sleep "$((1 + RANDOM % 4)).$((RANDOM % 10))"
+	t0=$(now_ms)
+	lab restart "$old"
+	check "round $1: the client can write again" wait_for 90 writable
+	say "round $1: $(($(now_ms) - t0)) ms from the kill of node$old to a commit"
+	new=$(active_now)
+	check "round $1: another member is active ($old -> $new)" [ "$new" != "$old" ]
+	check "round $1: node$old is Healthy again without a hand" \
+		wait_for 180 healthy_again "$old"
+}
+
+client()
+{
+	local i
+
+	vital "node3: daemon runs" dag_up
+	vital "node3: joins" group_of_three
+	lab barrier copied
+	check "three members vote in the engine" wait_for 120 votes
+	lab barrier ready
+	check "the store can be written through its address" wait_for 120 writable
+	bench_on &
+	for ((i = 1; i <= rounds && lab_failed == 0; i++)); do
+		one_round "$i"
+	done
+	touch /run/bench.stop
+	pkill -INT pgbench || :
+	wait || :
+	pg_acked >/run/acked
+	say "$(wc -l </run/acked) acknowledged transactions"
+	check "there are some" [ -s /run/acked ]
+	pg_missing /run/acked >/run/missing
+	check "no acknowledged transaction is missing" [ ! -s /run/missing ]
+	head -n 5 /run/missing
+	"$dagctl" events list --kind activation || :
+	lab put done 1
+	lab barrier end
+	dagd_stop
+}
+
+# A copy's host: whatever happens to it, it only runs its daemon.
+host()
+{
+	vital "node$NODE: daemon runs (boot $BOOT)" dag_up
+	if [ "$BOOT" -eq 1 ]; then
+		vital "node$NODE: in the group" group_of_three
+		[ "$NODE" -eq 1 ] || vital "node$NODE: copy is Healthy" copy_up
+		lab barrier copied
+		if [ "$NODE" -eq 1 ]; then
+			vital "file system and database on the store" prepare_store
+			vital "steps of the store" "$dagctl" store set "$store" \
+				--mount-point "$PG_DIR" --fs-type ext4 \
+				--exec "$DAG/tests/lab/pg-hook" \
+				--service-address "eth0=$PG_HOST/24"
+		fi
+		lab barrier ready
+	fi
+	lab get 'done' 900 >/dev/null
+	lab barrier end
+	dagd_stop || :
+}
+
+if [ "$NODE" -eq 3 ]; then client; else host; fi
+dag_finish

@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Part of tests/lab/run: looks through the guests' kernel messages for reports
+# that no test may cause.
+
+scan_bad='\bBUG\b|\bWARNING\b|Oops|lockdep|possible circular|hung task'
+scan_bad+='|blocked for more than|Call Trace|UBSAN|KASAN|general protection'
+scan_bad+='|refcount_t'
+
+# Lines that stock kernels print on a healthy lab, one extended regular
+# expression each, anchored to the end of the line. Say why for each of them.
+scan_allowed=(
+	# mitigations=off on the command line, on CPUs that have the problem
+	'WARNING: Spectre v2 mitigation leaves CPU vulnerable to RETBleed attacks, data leaks possible!$'
+)
+
+# scan_consoles FILE...: print the bad lines, each once; true when there are
+# none. Console and dmesg hold the same line, hence the sort.
+scan_consoles()
+{
+	local allow bad
+
+	allow=$(IFS='|'; echo "${scan_allowed[*]}")
+	bad=$(cat "$@" 2>/dev/null | tr -d '\r' | grep -aE "$scan_bad" |
+		grep -avE "$allow" | sort -u)
+	[ -n "$bad" ] || return 0
+	printf '%s\n' "$bad"
+	return 1
+}
