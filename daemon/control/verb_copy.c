@@ -322,9 +322,74 @@ int verb_copy_suspend(struct rpc_call *call, struct json_object **ret)
 	return simple_change(call, edit_suspend, "copy-suspend", ret);
 }
 
+/*
+ * A copy that gave up by itself (FailedAndSuspended) is not suspended in the agreed
+ * state: its member is told. One that does not answer keeps what it has decided.
+ */
+static void tell_retry(struct rpc_call *call, const struct group_store *st)
+{
+	struct json_object *params, *result = NULL;
+	const char *member = "";
+	char uuid[UUID_TEXT];
+	struct stores *ss;
+
+	rpc_str(call->params, "member", &member, ERR);
+	if (!strcmp(member, call->ct->cf->member)) {
+		ss = control_use(call);
+		if (ss) {
+			stores_retry_copy(ss, st->uuid);
+			control_unuse(call->ct);
+		}
+		return;
+	}
+	if (!control_reachable(call->ct, member))
+		return;
+	params = json_object_new_object();
+	uuid_format(st->uuid, uuid);
+	json_object_object_add(params, "uuid", json_object_new_string(uuid));
+	if (peer_call(call, member, "copy.retry", params, COMMIT_MS, &result))
+		call_progress(call, "member %s was not told to try again: %s", member, call->err);
+	call->err[0] = '\0';
+	json_object_put(params);
+	json_object_put(result);
+}
+
 int verb_copy_resume(struct rpc_call *call, struct json_object **ret)
 {
-	return simple_change(call, edit_resume, "copy-resume", ret);
+	struct group_store *st = calloc(1, sizeof(*st));
+	int r;
+
+	if (!st)
+		return -ENOMEM;
+	r = change_copy(call, edit_resume, "copy-resume", st);
+	if (!r) {
+		control_wait_applied(call->ct);
+		tell_retry(call, st);
+		*ret = json_object_new_object();
+	}
+	free(st);
+	return r;
+}
+
+int verb_copy_retry(struct rpc_call *call, struct json_object **ret)
+{
+	struct stores *ss;
+	const char *text;
+	uint8_t uuid[16];
+	int r;
+
+	if (rpc_str(call->params, "uuid", &text, ERR))
+		return -EINVAL;
+	if (uuid_parse_text(text, uuid))
+		return call_fail(call, -EINVAL, "uuid: not a uuid");
+	ss = control_use(call);
+	if (!ss)
+		return -ENOENT;
+	r = stores_retry_copy(ss, uuid);
+	control_unuse(call->ct);
+	if (!r)
+		*ret = json_object_new_object();
+	return r;
 }
 
 int verb_copy_seed(struct rpc_call *call, struct json_object **ret)

@@ -15,6 +15,7 @@
 #include "daemon/control/manager.h"
 #include "daemon/control/verb_store.h"
 #include "daemon/group/state_json.h"
+#include "daemon/health/copystatus.h"
 #include "include/dag/version.h"
 
 #define ASK_MS	3000
@@ -151,7 +152,8 @@ static struct json_object *merge_copy(struct report *reports, struct group_state
 	json_object_object_add(obj, "preference", json_object_new_int64(cp->preference));
 	json_object_object_add(obj, "mode", json_object_new_string(group_mode_name(st->mode)));
 	if (!json_object_object_get_ex(obj, "status", NULL)) {
-		json_object_object_add(obj, "status", json_object_new_string("ServiceDown"));
+		json_object_object_add(obj, "status", json_object_new_string(
+				       copy_status_name(COPY_SERVICE_DOWN)));
 		snprintf(why, sizeof(why), "member %s: %.300s", cp->member,
 			 silence_of(reports, gs, cp->member));
 		json_object_object_add(obj, "error", json_object_new_string(why));

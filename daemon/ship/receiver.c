@@ -227,7 +227,7 @@ static bool must_stop(struct passive *p)
 	bool stop;
 
 	pthread_mutex_lock(&p->lock);
-	stop = p->conn_stop || p->stop || p->suspended;
+	stop = p->conn_stop || p->stop || p->suspended || p->given_up;
 	pthread_mutex_unlock(&p->lock);
 	return stop;
 }

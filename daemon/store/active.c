@@ -346,6 +346,8 @@ void active_status(struct active *a, struct active_status *ret)
 		ps->state = p->ack.state;
 		ps->ack = p->ack;
 		ps->sent_lsn = p->sent;
+		if (p->connected)
+			memcpy(ps->network, p->way.network, sizeof(ps->network));
 		snprintf(ps->security, sizeof(ps->security), "%s", p->security);
 		snprintf(ps->error, sizeof(ps->error), "%s", p->connected ? "" : p->error);
 	}

@@ -61,6 +61,7 @@ struct active_peer_status {
 	enum dag_copy_state state;
 	struct frame_ack ack;
 	uint64_t sent_lsn;
+	char network[32];		/* that the connection goes by; "": none has a name */
 	char security[64];
 	char error[160];
 };

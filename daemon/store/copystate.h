@@ -26,7 +26,7 @@ struct copystate_data {
 	uint32_t promised_epoch;	/* no record of a lower one is taken */
 	bool suspended;			/* shipping and replay */
 	bool activation_blocked;
-	bool failed_suspended;
+	bool failed_suspended;		/* it failed for too long; comment says why */
 	/* The device holds the log up to replayed_lsn, and nothing else … */
 	uint64_t replayed_lsn;
 	uint32_t replayed_crc;		/* hdr_crc of the record that ends there; 0: start */

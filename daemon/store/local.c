@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/health/copystatus.h"
 #include "daemon/log.h"
 #include "daemon/store/active_internal.h"
 #include "daemon/store/local_internal.h"
@@ -115,6 +116,7 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 	}
 	memcpy(conf.uuid, lo->uuid, 16);
 	rc = passive_start(&conf, &lo->passive);
+	lo->unfit = rc && copy_error_unfit(rc);
 	if (rc) {
 		local_error(lo, rc, "cannot start the passive copy");
 		return;

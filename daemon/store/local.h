@@ -29,6 +29,7 @@ struct local {
 	struct diskwatch disk;
 	int error;			/* why it does not run; 0 */
 	char error_text[200];
+	bool unfit;			/* what it is made of is not there, or not ours */
 	bool unmapped;			/* by local_forget */
 	uint64_t retry_ms;		/* not before, after an error */
 	struct stepper *steps;		/* NULL: it has none */

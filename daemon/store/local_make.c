@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/health/copystatus.h"
 #include "daemon/log.h"
 #include "daemon/tap/dm.h"
 
@@ -70,7 +71,7 @@ static int open_log(struct local *lo, const struct group_store *st)
 	return rc;
 }
 
-int local_open(struct local *lo, const struct local_env *env, const struct group_store *st)
+static int open_parts(struct local *lo, const struct local_env *env, const struct group_store *st)
 {
 	char path[PATH_BYTES];
 	struct tap_conf tc;
@@ -100,6 +101,14 @@ int local_open(struct local *lo, const struct local_env *env, const struct group
 		}
 	}
 	return 0;
+}
+
+int local_open(struct local *lo, const struct local_env *env, const struct group_store *st)
+{
+	int rc = open_parts(lo, env, st);
+
+	lo->unfit = rc && copy_error_unfit(rc);
+	return rc;
 }
 
 /* ---- files ------------------------------------------------------------------- */

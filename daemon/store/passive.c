@@ -16,6 +16,8 @@
 #include "daemon/log.h"
 #include "daemon/store/passive_internal.h"
 
+#define FAILED_MS_MAX	600000
+
 void passive_error(struct passive *p, int error, const char *fmt, ...)
 {
 	va_list ap;
@@ -88,6 +90,7 @@ static int recover(struct passive *p)
 	seglog_info(p->conf.log, &info);
 	p->epoch = d.promised_epoch;
 	p->suspended = d.suspended;
+	p->given_up = d.failed_suspended;
 	p->replayed = d.replayed_lsn;
 	p->durable = info.end_lsn > d.replayed_lsn ? info.end_lsn : d.replayed_lsn;
 	p->received = p->durable;
@@ -160,17 +163,19 @@ void passive_stop(struct passive *p)
 
 static enum dag_copy_state state_now(const struct passive *p, const struct copystate_data *d)
 {
-	if (d->failed_suspended)
+	if (p->given_up)
 		return DAG_COPY_FAILED_SUSPENDED;
 	if (p->suspended)
 		return DAG_COPY_SUSPENDED;
 	if (p->error && p->error != -ENOSPC && p->error != -EDQUOT)
 		return DAG_COPY_FAILED;
+	if (!p->epoch)		/* no active has called yet */
+		return DAG_COPY_INITIALIZING;
 	if (p->direct && !p->former)
 		return DAG_COPY_SEEDING;
 	if (p->need_seed || d->inconsistent_until > p->replayed)
 		return DAG_COPY_RESYNCHRONIZING;
-	return p->epoch ? DAG_COPY_HEALTHY : DAG_COPY_INITIALIZING;
+	return DAG_COPY_HEALTHY;
 }
 
 void passive_status(struct passive *p, struct passive_status *ret)
@@ -199,7 +204,8 @@ void passive_status(struct passive *p, struct passive_status *ret)
 	ret->seed_total = p->seed.total;
 	ret->staged_since_lsn = p->hold;
 	ret->error = p->error;
-	snprintf(ret->error_text, sizeof(ret->error_text), "%s", p->error ? p->error_text : "");
+	snprintf(ret->error_text, sizeof(ret->error_text), "%.159s", p->error ? p->error_text :
+		 p->given_up ? d.comment : "");
 	snprintf(ret->peer, sizeof(ret->peer), "%s", p->peer);
 	snprintf(ret->security, sizeof(ret->security), "%s", p->security);
 	pthread_mutex_unlock(&p->lock);
@@ -271,6 +277,70 @@ void passive_ack_received(struct passive *p, bool at_once)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* ---- FailedAndSuspended ------------------------------------------------------- */
+
+static void edit_give_up(struct copystate_data *d, void *ctx)
+{
+	d->failed_suspended = true;
+	snprintf(d->comment, sizeof(d->comment), "%s", (const char *)ctx);
+}
+
+static void edit_retry(struct copystate_data *d, void *ctx)
+{
+	d->failed_suspended = false;
+	d->comment[0] = '\0';
+}
+
+/*
+ * Nothing has gone well for too long: stop trying, durably, until a person has mended
+ * the cause. What the copy has stays as it is; nothing is received or replayed.
+ */
+static void give_up(struct passive *p, const char *why)
+{
+	int rc = copystate_update(p->conf.state, edit_give_up, (void *)why);
+
+	pthread_mutex_lock(&p->lock);
+	p->given_up = !rc;
+	passive_wake_receiver(p);
+	pthread_mutex_unlock(&p->lock);
+	if (!rc)
+		log_err("store=%s copy is FailedAndSuspended: %s next=\"mend the cause, then dagctl "
+			"copy resume\"", p->name, why);
+}
+
+void passive_retry(struct passive *p)
+{
+	int rc;
+
+	pthread_mutex_lock(&p->lock);
+	rc = p->given_up ? 0 : -EALREADY;
+	pthread_mutex_unlock(&p->lock);
+	if (!rc)
+		rc = copystate_update(p->conf.state, edit_retry, NULL);
+	if (rc)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->given_up = false;
+	p->failed_since_ms = 0;
+	p->replay_stopped = true;	/* the next tick tries it again */
+	if (p->replay)
+		replay_advance(p->replay, p->durable, passive_hold_now(p));
+	pthread_mutex_unlock(&p->lock);
+	log_notice("store=%s copy is tried again", p->name);
+}
+
+/* Lock held. Has it failed for too long, now that it fails, or does not? */
+static bool failed_too_long(struct passive *p, bool fails, uint64_t now_ms)
+{
+	unsigned max = p->conf.failed_ms_max ? p->conf.failed_ms_max : FAILED_MS_MAX;
+
+	if (!fails)
+		p->failed_since_ms = 0;
+	else if (!p->failed_since_ms)
+		p->failed_since_ms = now_ms;
+	return p->failed_since_ms && now_ms - p->failed_since_ms >= max;
+}
+
 /* A replay that could not start (device gone, say) is tried again. */
 static void restart_replay(struct passive *p)
 {
@@ -285,6 +355,14 @@ static void restart_replay(struct passive *p)
 	pthread_mutex_unlock(&p->conn_lock);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 static uint64_t space_left(const struct passive *p)
 {
 	struct statvfs vfs;
@@ -295,10 +373,20 @@ static uint64_t space_left(const struct passive *p)
 void passive_tick(struct passive *p)
 {
 	uint64_t below, space = space_left(p);
-	bool retry;
+	bool retry, fails, enough;
+	char why[sizeof(p->error_text)];
 
 	pthread_mutex_lock(&p->lock);
 	p->space_left = space;
+	fails = passive_log_failed(p) || p->replay_stopped || !p->replay;
+	enough = !p->given_up && failed_too_long(p, fails, now_ms());
+	memcpy(why, p->error_text, sizeof(why));
+	if (enough || p->given_up) {
+		pthread_mutex_unlock(&p->lock);
+		if (enough)
+			give_up(p, why);
+		return;
+	}
 	/* Another copy may have less when this one is to feed it: as its next
 	 * active, or with the last logs. */
 	below = p->durable > p->conf.keep_bytes ? p->durable - p->conf.keep_bytes : 0;

@@ -40,6 +40,7 @@ struct passive_conf {
 	enum loop_backend backend;
 	bool ack_received;		/* as passive_ack_received() */
 	uint64_t keep_bytes;		/* of replayed log, for copies that have less */
+	unsigned failed_ms_max;		/* Failed so long: FailedAndSuspended; 0: 10 min */
 	struct copystate *state;	/* both stay the caller's, and outlive the passive */
 	struct seglog *log;
 	const char *log_dir;
@@ -106,6 +107,8 @@ void passive_suspend(struct passive *p, bool suspended);
 void passive_ack_received(struct passive *p, bool at_once);
 /* Forget image and log and ask for everything anew, once for each request. */
 void passive_reseed(struct passive *p, uint32_t request);
+/* FailedAndSuspended no more: the cause is mended, try again. */
+void passive_retry(struct passive *p);
 /* Once a second: truncation, retries. */
 void passive_tick(struct passive *p);
 

@@ -258,7 +258,7 @@ static enum dag_refusal may_begin(struct passive *p, const struct frame_hello *h
 	copystate_get(p->conf.state, &d);
 	if (hello->epoch < d.promised_epoch)
 		return DAG_REFUSE_EPOCH;
-	if (p->suspended || d.suspended)
+	if (p->suspended || d.suspended || p->given_up)
 		return DAG_REFUSE_SUSPENDED;
 	if (passive_log_failed(p) || !p->replay)
 		return DAG_REFUSE_NOT_READY;
@@ -330,6 +330,8 @@ void passive_accept(struct passive *p, struct stream *st, const struct frame_hel
 static void edit_reseed(struct copystate_data *d, void *ctx)
 {
 	no_seed(d);
+	d->failed_suspended = false;
+	d->comment[0] = '\0';
 	d->seed_request = *(uint32_t *)ctx;
 	d->have_image = false;
 	d->inconsistent_until = UINT64_MAX;
@@ -355,7 +357,9 @@ void passive_reseed(struct passive *p, uint32_t request)
 	} else {
 		log_notice("store=%s a full seed was asked for", p->name);
 		p->direct = p->need_seed = true;
-		p->have_image = p->former = false;
+		p->replay_stopped |= p->given_up;	/* the next tick tries again */
+		p->failed_since_ms = 0;
+		p->have_image = p->former = p->given_up = false;
 		p->hold = PASSIVE_NONE;
 		p->jump = 0;
 		memset(&p->seed, 0, sizeof(p->seed));

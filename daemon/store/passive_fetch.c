@@ -236,7 +236,7 @@ static int may_fetch(struct passive *p)
 	int rc = 0;
 
 	pthread_mutex_lock(&p->lock);
-	if (p->suspended || p->former || p->direct || p->need_seed || p->hold != PASSIVE_NONE)
+	if (p->suspended || p->given_up || p->former || p->direct || p->need_seed || p->hold != PASSIVE_NONE)
 		rc = -EUCLEAN;
 	else if (passive_log_failed(p) || !p->replay)
 		rc = p->error ? p->error : -EAGAIN;

@@ -50,6 +50,8 @@ struct passive {
 	bool log_busy;			/* the log thread is at work */
 	bool quiesce;			/* it must not begin another batch */
 	bool replay_stopped;		/* the replay met an error, and waits */
+	uint64_t failed_since_ms;	/* nothing went well since; 0: it does */
+	bool given_up;			/* it has lasted too long: a person must mend it */
 	int error;
 	char error_text[160];
 	uint32_t epoch;

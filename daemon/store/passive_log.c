@@ -40,7 +40,7 @@ static void on_replay(void *ctx, uint64_t replayed, uint32_t seq, uint64_t time_
 
 uint64_t passive_hold_now(const struct passive *p)
 {
-	return p->suspended || p->former ? p->replayed : p->hold;
+	return p->suspended || p->given_up || p->former ? p->replayed : p->hold;
 }
 
 /* Lock held. */

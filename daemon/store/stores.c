@@ -425,6 +425,21 @@ int stores_prepare_copy(struct stores *ss, const struct group_store *st, const s
 	return local_prepare(&ss->conf, st, cp, force, err, errlen);
 }
 
+int stores_retry_copy(struct stores *ss, const uint8_t uuid[16])
+{
+	struct local *lo;
+	int rc = -ENOENT;
+
+	pthread_rwlock_rdlock(&ss->lock);
+	lo = stores_find(ss, uuid);
+	if (lo && lo->passive) {
+		passive_retry(lo->passive);
+		rc = 0;
+	}
+	pthread_rwlock_unlock(&ss->lock);
+	return rc;
+}
+
 int stores_forget_copy(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen)
 {
 	int rc = 0;

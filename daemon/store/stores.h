@@ -131,6 +131,8 @@ int stores_prepare_copy(struct stores *ss, const struct group_store *st, const s
 			bool force, char *err, size_t errlen);
 /* Undo it: device-mapper target away, log directory emptied; data stays. */
 int stores_forget_copy(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen);
+/* A copy that has failed for too long is tried again. -ENOENT: none of ours is passive. */
+int stores_retry_copy(struct stores *ss, const uint8_t uuid[16]);
 /* A named point in the log. */
 int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uint64_t *ret_lsn);
 
@@ -138,10 +140,12 @@ int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uin
  * Status of all copies that this member knows of, as a JSON array of objects:
  *   store, member, role ("active"/"passive"), status (semantics 25), mode,
  *   link ("stream", "segment", "down"), network, tls,
- *   epoch, generated_lsn, inspected_lsn, durable_lsn, replayed_lsn,
+ *   epoch, generated_lsn, sent_lsn, inspected_lsn, durable_lsn, replayed_lsn,
  *   copy_queue_records, copy_queue_bytes, copy_queue_seconds,
  *   replay_queue_records, replay_queue_bytes, replay_queue_seconds,
- *   last_inspected_time (RFC 3339), log_bytes, space_left, in_sync,
+ *   last_generated_time, last_inspected_time, last_replayed_time (RFC 3339),
+ *   log_bytes, space_left, in_sync, suspended, activation_blocked,
+ *   replay_lag_seconds, device, log_dir,
  *   seed_done, seed_total, seed_rate, seed_left_seconds, error, comment,
  *   branches (of this member: epoch, first_lsn, end_lsn, bytes);
  *   of the active: steps (Mounted …, "": none), step (that runs), steps_failed

@@ -2,9 +2,11 @@
 /* What stores_status() tells of each copy; the fields stand in stores.h. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "daemon/group/state_json.h"
+#include "daemon/health/copystatus.h"
 #include "daemon/store/stepper.h"
 #include "daemon/store/stores_internal.h"
 
@@ -69,19 +71,23 @@ static double seconds(bool waits, uint64_t newer_ns, uint64_t older_ns)
 	return (newer_ns - older_ns) / 1e9;
 }
 
-static const char *status_name(enum dag_copy_state state, bool connected)
+/* The numbers stand in memory: a disk that hangs does not make us wait for them. */
+static uint64_t space_left(const char *dir)
 {
-	switch (state) {
-	case DAG_COPY_INITIALIZING: return connected ? "Initializing" : "ServiceDown";
-	case DAG_COPY_RESYNCHRONIZING:
-		return connected ? "Resynchronizing" : "DisconnectedAndResynchronizing";
-	case DAG_COPY_SEEDING: return connected ? "Seeding" : "DisconnectedAndResynchronizing";
-	case DAG_COPY_HEALTHY: return connected ? "Healthy" : "DisconnectedAndHealthy";
-	case DAG_COPY_SUSPENDED: return "Suspended";
-	case DAG_COPY_FAILED: return "Failed";
-	case DAG_COPY_FAILED_SUSPENDED: return "FailedAndSuspended";
-	default: return "Unknown";
-	}
+	struct statvfs vfs;
+
+	return statvfs(dir, &vfs) ? 0 : (uint64_t)vfs.f_bavail * vfs.f_frsize;
+}
+
+/* What is agreed of the copy, beside its state. */
+static void put_agreed(struct json_object *o, const struct group_copy *cp)
+{
+	put_b(o, "suspended", cp && cp->suspended);
+	put_b(o, "activation_blocked", cp && cp->activation_blocked);
+	put_f(o, "replay_lag_seconds", cp ? cp->replay_lag_ms / 1e3 : 0);
+	put_s(o, "device", cp ? cp->device : "");
+	put_s(o, "log_dir", cp ? cp->log_dir : "");
+	put_s(o, "comment", cp ? cp->comment : "");
 }
 
 /* Tails of the log that became no part of the store, kept on this member. */
@@ -111,15 +117,23 @@ static struct json_object *peer_obj(const struct group_store *st, const struct a
 	const struct frame_ack *k = &ps->ack;
 	const struct group_copy *cp = group_find_copy((struct group_store *)st, ps->member);
 	bool copying = as->commit_lsn > k->received_lsn, replaying = k->received_lsn > k->replayed_lsn;
+	const struct copy_view v = {
+		.running = true,
+		.suspended = cp && cp->suspended,
+		.state = ps->state,
+		.connected = ps->connected,
+	};
 
 	put_s(o, "store", st->name);
 	put_s(o, "member", ps->member);
 	put_s(o, "role", "passive");
-	put_s(o, "status", cp && cp->suspended ? "Suspended" : status_name(ps->state, ps->connected));
+	put_s(o, "status", copy_status_name(copy_status_of(&v)));
 	put_s(o, "link", !ps->connected ? "down" : ps->segment_mode ? "segment" : "stream");
+	put_s(o, "network", ps->network);
 	put_s(o, "tls", ps->security);
 	put_u(o, "epoch", k->epoch);
 	put_u(o, "generated_lsn", as->commit_lsn);
+	put_u(o, "sent_lsn", ps->sent_lsn);
 	put_u(o, "inspected_lsn", k->received_lsn);
 	put_u(o, "durable_lsn", k->durable_lsn);
 	put_u(o, "replayed_lsn", k->replayed_lsn);
@@ -130,7 +144,9 @@ static struct json_object *peer_obj(const struct group_store *st, const struct a
 	put_u(o, "replay_queue_bytes", behind(k->received_lsn, k->replayed_lsn));
 	put_f(o, "replay_queue_seconds",
 	      seconds(replaying, k->inspected_time_ns, k->replayed_time_ns));
+	put_time(o, "last_generated_time", as->commit_time_ns);
 	put_time(o, "last_inspected_time", k->inspected_time_ns);
+	put_time(o, "last_replayed_time", k->replayed_time_ns);
 	put_u(o, "log_bytes", k->log_bytes);
 	put_u(o, "space_left", k->space_left);
 	put_b(o, "in_sync", ps->in_sync);
@@ -140,7 +156,7 @@ static struct json_object *peer_obj(const struct group_store *st, const struct a
 	put_f(o, "seed_left_seconds", as->seed_rate > 0 && k->seed_total > k->seed_done ?
 	      (k->seed_total - k->seed_done) / as->seed_rate : 0);
 	put_s(o, "error", ps->given_up ? "spool exceeded, waits for its regions" : ps->error);
-	put_s(o, "comment", cp ? cp->comment : "");
+	put_agreed(o, cp);
 	return o;
 }
 
@@ -154,14 +170,23 @@ static const char *tap_state_name(uint32_t state)
 }
 
 /* Mounted and so on; the error of a step, unless there is a worse one. */
-static void put_steps(struct json_object *o, const struct local *lo, const char *status,
-		      const char *error)
+static void put_steps(struct json_object *o, const struct local *lo,
+		      const struct active_status *as)
 {
+	const char *error = lo->error ? lo->error_text : as->error;
 	struct stepper_status s = { .state = STEPS_MOUNTED };
+	struct copy_view v = {
+		.active = true,
+		.running = true,
+		.own = true,
+		.tap_failed = as->tap_state == DAGTAP_ST_FAILED,
+		.seeds_others = as->seeding,
+	};
 
 	if (lo->steps)
 		stepper_status(lo->steps, &s);
-	put_s(o, "status", status ? status : steps_state_name(s.state));
+	v.steps = s.state;
+	put_s(o, "status", copy_status_name(copy_status_of(&v)));
 	put_s(o, "steps", lo->steps ? steps_state_name(s.state) : "");
 	put_s(o, "step", s.running);
 	put_b(o, "steps_failed", s.failed);
@@ -176,8 +201,7 @@ static struct json_object *active_obj(const struct stores *ss, const struct grou
 	put_s(o, "store", st->name);
 	put_s(o, "member", ss->self);
 	put_s(o, "role", "active");
-	put_steps(o, lo, as->tap_state == DAGTAP_ST_FAILED ? "Failed" :
-		  as->seeding ? "SeedingSource" : NULL, lo->error ? lo->error_text : as->error);
+	put_steps(o, lo, as);
 	put_s(o, "mode", group_mode_name(as->mode));
 	put_s(o, "tap_state", tap_state_name(as->tap_state));
 	put_u(o, "epoch", as->epoch);
@@ -190,7 +214,12 @@ static struct json_object *active_obj(const struct stores *ss, const struct grou
 	put_u(o, "ring_bytes", as->ring_bytes);
 	put_u(o, "ring_used", behind(as->commit_lsn, as->freed_lsn));
 	put_u(o, "spool_bytes", as->spool_bytes);
+	put_u(o, "quota_bytes", st->quota_bytes);
+	put_b(o, "tracking", as->tap_state == DAGTAP_ST_TRACKING);
+	put_time(o, "last_generated_time", as->commit_time_ns);
 	put_time(o, "last_inspected_time", as->commit_time_ns);
+	put_u(o, "log_bytes", as->spool_bytes);
+	put_u(o, "space_left", space_left(lo->cp.log_dir));
 	put_u(o, "seed_done", as->seed_done);
 	put_u(o, "seed_total", as->seed_total);
 	put_u(o, "seeds", as->seeds);
@@ -198,6 +227,7 @@ static struct json_object *active_obj(const struct stores *ss, const struct grou
 	put_u(o, "loop_rounds", as->loop.rounds);
 	put_u(o, "loop_sends", as->loop.sends);
 	put_u(o, "loop_bytes_sent", as->loop.bytes_sent);
+	put_agreed(o, &lo->cp);
 	put_branches(o, lo);
 	return o;
 }
@@ -215,22 +245,36 @@ static void add_active(struct stores *ss, const struct group_store *st, struct l
 
 /* ---- a passive copy as it sees itself ------------------------------------------------ */
 
+/* By which network the active is reached from here, as the heartbeats say. */
+static void put_network(struct stores *ss, const struct passive_status *p, struct json_object *o)
+{
+	struct way way = { .network = "" };
+
+	if (p->connected && ss->conf.way && ss->conf.way(ss->conf.way_ctx, p->peer, &way))
+		way.network[0] = '\0';
+	put_s(o, "network", way.network);
+}
+
 static void add_passive(struct stores *ss, const struct group_store *st, struct local *lo,
 			struct json_object *list)
 {
 	struct json_object *o = json_object_new_object();
 	struct passive_status p;
+	struct copy_view v;
 	uint64_t head;
 	bool replaying;
 
 	passive_status(lo->passive, &p);
+	v = (struct copy_view){ .running = true, .own = true, .suspended = lo->cp.suspended,
+				.state = p.state, .connected = p.connected };
 	head = p.received_lsn > p.active_end_lsn ? p.received_lsn : p.active_end_lsn;
 	replaying = p.received_lsn > p.replayed_lsn;
 	put_s(o, "store", st->name);
 	put_s(o, "member", ss->self);
 	put_s(o, "role", "passive");
-	put_s(o, "status", status_name(p.state, p.connected));
+	put_s(o, "status", copy_status_name(copy_status_of(&v)));
 	put_s(o, "link", p.connected ? "stream" : "down");
+	put_network(ss, &p, o);
 	put_s(o, "tls", p.security);
 	put_u(o, "epoch", p.epoch);
 	put_u(o, "generated_lsn", head);
@@ -243,6 +287,7 @@ static void add_passive(struct stores *ss, const struct group_store *st, struct 
 	put_f(o, "replay_queue_seconds",
 	      seconds(replaying, p.inspected_time_ns, p.replayed_time_ns));
 	put_time(o, "last_inspected_time", p.inspected_time_ns);
+	put_time(o, "last_replayed_time", p.replayed_time_ns);
 	put_u(o, "log_bytes", p.log_bytes);
 	put_u(o, "space_left", p.space_left);
 	put_u(o, "seed_done", p.seed_done);
@@ -250,7 +295,7 @@ static void add_passive(struct stores *ss, const struct group_store *st, struct 
 	put_b(o, "staged", p.staged_since_lsn != UINT64_MAX);
 	put_branches(o, lo);
 	put_s(o, "error", lo->error ? lo->error_text : p.error_text);
-	put_s(o, "comment", lo->cp.comment);
+	put_agreed(o, &lo->cp);
 	json_object_array_add(list, o);
 }
 
@@ -259,15 +304,21 @@ static void add_stopped(struct stores *ss, const struct group_store *st, const s
 			struct json_object *list)
 {
 	struct json_object *o = json_object_new_object();
-	bool active = !strcmp(st->active, ss->self);
+	const struct copy_view v = {
+		.active = !strcmp(st->active, ss->self),
+		.own = true,
+		.suspended = lo->cp.suspended,
+		.error = lo->error,
+		.unfit = lo->unfit,
+	};
 
 	put_s(o, "store", st->name);
 	put_s(o, "member", ss->self);
-	put_s(o, "role", active ? "active" : "passive");
-	put_s(o, "status", lo->error ? "Failed" : active ? "Mounting" : "Initializing");
+	put_s(o, "role", v.active ? "active" : "passive");
+	put_s(o, "status", copy_status_name(copy_status_of(&v)));
 	put_s(o, "link", "down");
 	put_s(o, "error", lo->error_text);
-	put_s(o, "comment", lo->cp.comment);
+	put_agreed(o, &lo->cp);
 	json_object_array_add(list, o);
 }
 

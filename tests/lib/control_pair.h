@@ -193,6 +193,11 @@ int stores_wait_steps(struct stores *ss, const uint8_t uuid[16], bool up, unsign
 	return steps_answer;
 }
 
+int stores_retry_copy(struct stores *ss, const uint8_t uuid[16])
+{
+	return -ENOENT;
+}
+
 void stores_sync(struct stores *ss)
 {
 }
