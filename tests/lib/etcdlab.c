@@ -226,7 +226,7 @@ void etcdlab_join(struct etcdlab *lab, unsigned node)
 	NEED(!group_state_init(&gs));
 	NEED(!first->ops->snapshot(first, &gs));
 	NEED(!en->ops->learn(en, &gs));
-	NEED(!en->ops->confirm(en, 5000));
+	NEED(!en->ops->confirm(en, 30000));
 	group_state_free(&gs);
 }
 
@@ -288,8 +288,7 @@ unsigned etcdlab_voters(struct etcdlab *lab, unsigned node)
 	return n;
 }
 
-/* Voters by etcd's own account, learners left out. */
-static unsigned real_voters(struct etcdlab *lab, unsigned node)
+unsigned etcdlab_real_voters(struct etcdlab *lab, unsigned node)
 {
 	struct etcd_members *ms = malloc(sizeof(*ms));
 	struct etcd_endpoints *ee;
@@ -312,7 +311,7 @@ void etcdlab_grow(struct etcdlab *lab, unsigned voters)
 {
 	uint64_t end = etcdlab_now_ns() + 60000000000ull;
 
-	while (real_voters(lab, 0) < voters) {
+	while (etcdlab_real_voters(lab, 0) < voters) {
 		NEED(etcdlab_now_ns() < end);
 		etcdlab_tend(lab, 0);
 		etcdlab_nap(100);
@@ -338,15 +337,87 @@ int etcdlab_leader(struct etcdlab *lab)
 	return leader;
 }
 
-int etcdlab_take_lease(struct engine *en, uint64_t *ret_fence)
+void etcdlab_kill(struct etcdlab *lab, unsigned node, int sig)
 {
-	uint64_t deadline, fence;
+	pid_t pid = etcdlab_pid(lab, node);
+
+	NEED(pid > 0);
+	NEED(!kill(pid, sig));
+}
+
+pid_t etcdlab_wait_pid(struct etcdlab *lab, unsigned node, pid_t before)
+{
+	uint64_t end = etcdlab_now_ns() + 30000000000ull;
+	pid_t pid;
+
+	while (!(pid = etcdlab_pid(lab, node)) || pid == before) {
+		NEED(etcdlab_now_ns() < end);
+		etcdlab_nap(20);
+	}
+	return pid;
+}
+
+void etcdlab_wait_whole(struct etcdlab *lab)
+{
+	uint64_t end = etcdlab_now_ns() + 30000000000ull;
+	struct etcd_endpoints *ee;
+	struct etcd_http *eh;
+	unsigned well = 0, i;
+
+	lab_client(lab, &ee, &eh);
+	while (well < lab->nr) {
+		NEED(etcdlab_now_ns() < end);
+		etcdlab_nap(100);
+		for (i = well = 0; i < lab->nr; i++) {
+			struct etcd_status st;
+
+			lab_ask(lab, eh, i);
+			well += !etcd_status(eh, 1000, &st) && st.leader;
+		}
+	}
+	etcd_http_close(eh);
+	etcd_endpoints_free(ee);
+}
+
+int etcdlab_renew(struct engine *en, uint64_t *ret_deadline_ns, uint64_t *ret_fence)
+{
+	uint64_t end = etcdlab_now_ns() + 20000000000ull;
 	int r;
 
-	r = en->ops->fence(en, &fence);
+	while ((r = en->ops->renew(en, ret_deadline_ns, ret_fence)) == -EAGAIN &&
+	       etcdlab_now_ns() < end)
+		etcdlab_nap(50);
+	return r;
+}
+
+int etcdlab_take_lease(struct engine *en, uint64_t *ret_fence)
+{
+	uint64_t end = etcdlab_now_ns() + 20000000000ull, deadline, fence;
+	int r;
+
+	while ((r = en->ops->fence(en, &fence)) == -EAGAIN && etcdlab_now_ns() < end)
+		etcdlab_nap(50);
 	if (!r)
 		r = en->ops->accept_fence(en, fence);
-	if (!r)
-		r = en->ops->renew(en, &deadline, ret_fence);
-	return r;
+	return r ? r : etcdlab_renew(en, &deadline, ret_fence);
+}
+
+uint64_t etcdlab_renewal_gap_ns(struct engine *en, unsigned rounds, unsigned at, pid_t pid, int sig)
+{
+	uint64_t last = etcdlab_now_ns(), gap = 0, deadline, fence;
+	unsigned i;
+
+	for (i = 0; i < rounds; i++) {
+		uint64_t t0 = etcdlab_now_ns();
+
+		if (i == at && pid > 0)
+			kill(pid, sig);
+		if (!en->ops->renew(en, &deadline, &fence)) {
+			if (t0 - last > gap)
+				gap = t0 - last;
+			last = t0;
+		}
+		etcdlab_nap(50);
+	}
+	return etcdlab_now_ns() - last > gap ? etcdlab_now_ns() - last : gap;
 }
