@@ -48,6 +48,38 @@ static void print_manager(struct json_object *mg)
 	       obj_str(mg, "dac"));
 }
 
+/* Who of the voters is there; without a majority: what that means here. */
+static void print_quorum(struct json_object *group)
+{
+	struct json_object *members = obj_get(group, "members"), *wt = obj_get(group, "witness");
+	size_t i, voters = 0, there = 0, nr = obj_len(members);
+	char gone[512] = "", age[32];
+	int64_t ms = obj_int(group, "engine_age_ms");
+
+	for (i = 0; i < nr + (wt ? 1 : 0); i++) {
+		struct json_object *o = i < nr ? json_object_array_get_idx(members, i) : wt;
+
+		if (!obj_bool(o, "voter"))
+			continue;
+		voters++;
+		if (obj_bool(o, "reachable"))
+			there++;
+		else
+			snprintf(gone + strlen(gone), sizeof(gone) - strlen(gone), "%s%s",
+				 gone[0] ? ", " : "", obj_str(o, "name"));
+	}
+	if (obj_bool(group, "engine_quorum")) {
+		printf("quorum: %zu of %zu voters answer%s%s\n", there, voters,
+		       gone[0] ? "; unreachable: " : "", gone);
+		return;
+	}
+	fmt_seconds(ms / 1000.0, age);
+	printf("no quorum: no majority of the %zu voters %s%s; unreachable: %s\n"
+	       "  nothing is activated or changed from here; stores that were active here are shut "
+	       "and serve again with a majority\n", voters, ms < 0 ? "since dagd started" :
+	       "for ", ms < 0 ? "" : age, gone[0] ? gone : "none, by their daemons");
+}
+
 static void print_status(struct json_object *st)
 {
 	struct json_object *group = obj_get(st, "group");
@@ -56,6 +88,8 @@ static void print_status(struct json_object *st)
 	       obj_str(group, "founder"), obj_str(group, "answered_by"));
 	if (obj_get(st, "manager"))
 		print_manager(obj_get(st, "manager"));
+	if (obj_get(group, "engine_age_ms"))
+		print_quorum(group);
 	putchar('\n');
 	print_members(obj_get(group, "members"), NULL);
 	putchar('\n');

@@ -282,9 +282,16 @@ static void apply_state(struct control *ct, struct group_state *gs)
 
 	if (!gs->uuid[0])
 		return;
-	/* the witness votes in the engine, and that is all it does */
-	if (!strcmp(gs->witness.name, ct->cf->member))
+	/*
+	 * The witness votes in the engine, and remembers by its heartbeats whether
+	 * members may activate: one that comes back alone learns it from nobody else.
+	 */
+	if (!strcmp(gs->witness.name, ct->cf->member)) {
+		beat(ct, gs);
+		if (ct->manager && !gs->unconfirmed)
+			manager_apply(ct->manager, gs);
 		return;
+	}
 	if (!gs->unconfirmed && !group_find_member(gs, ct->cf->member)) {
 		leave_group(ct, gs->name);
 		return;

@@ -34,6 +34,7 @@ struct seat {
 	struct takeover t;
 	struct takeover_store *stores;	/* NULL: seat is free */
 	enum takeover_phase told;
+	uint64_t told_rev;		/* nobody could take over after this one: in the history */
 	struct engine_host host;
 	bool live;
 };
@@ -333,6 +334,17 @@ static void tell_claim(struct manager *mg, struct seat *se, int rc, const char *
 		tell_store(mg, t, &t->stores[i]);
 }
 
+/* A round that ended without a claim: said once for each time that the lease ended. */
+static void tell_nobody(struct manager *mg, struct seat *se)
+{
+	if (se->t.phase != TAKEOVER_DONE || se->t.times.claimed || se->told_rev == se->t.claim_rev)
+		return;
+	se->told_rev = se->t.claim_rev;
+	for (unsigned i = 0; i < se->t.nr_stores; i++)
+		if (!se->t.stores[i].held && se->t.stores[i].winner < 0)
+			tell_store(mg, &se->t, &se->t.stores[i]);
+}
+
 /* With the lock: answers that come meanwhile wait. */
 static void do_claim(struct manager *mg, struct seat *se)
 {
@@ -371,7 +383,9 @@ static void step(struct manager *mg, struct seat *se, const struct takeover_view
 		takeover_step(&se->t, view, now, &what);
 		switch (what.wish) {
 		case WISH_NONE:
-			if (se->t.phase != se->told)
+			tell_nobody(mg, se);
+			if (se->t.phase != se->told &&
+			    !(se->told_rev && se->told_rev == se->t.claim_rev))
 				log_info("host=%s takeover=%s", se->t.host, se->t.why);
 			se->told = se->t.phase;
 			return;
@@ -440,7 +454,8 @@ static void turn(struct manager *mg)
 		return;
 	tell_others(mg);
 	allow_stores(mg);
-	if (!has_quorum(mg))
+	/* the witness knows who may activate, and takes nothing over */
+	if (!has_quorum(mg) || !group_find_member(&mg->gs, mg->ct->cf->member))
 		return;
 	read_leases(mg, now);
 	/* Who is cut off from the group himself decides nothing about others. */

@@ -25,6 +25,7 @@
 #define CRT_DAYS	3650
 #define JOIN_MS		15000
 #define CONFIRM_MS	10000
+#define QUORUM_MS	2500	/* no majority for so long: there is none */
 
 struct new_group {
 	const char *name, *address, *self, *engine, *url;
@@ -248,6 +249,21 @@ struct json_object *members_obj(struct rpc_call *call, const struct group_state 
 	return list;
 }
 
+/* Who votes beside the members. */
+static void add_witness(struct rpc_call *call, const struct group_state *gs, struct json_object *obj)
+{
+	struct json_object *wt;
+
+	if (!gs->witness.name[0])
+		return;
+	wt = json_object_new_object();
+	json_object_object_add(wt, "name", json_object_new_string(gs->witness.name));
+	json_object_object_add(wt, "voter", json_object_new_boolean(gs->witness.voter));
+	json_object_object_add(wt, "reachable", json_object_new_boolean(
+			       control_reachable(call->ct, gs->witness.name)));
+	json_object_object_add(obj, "witness", wt);
+}
+
 /* What the engine is, and how old what it says may be. */
 static void add_engine(struct rpc_call *call, const struct group_state *gs, struct json_object *obj)
 {
@@ -264,6 +280,10 @@ static void add_engine(struct rpc_call *call, const struct group_state *gs, stru
 	json_object_object_add(obj, "address", json_object_new_string(gs->address));
 	json_object_object_add(obj, "engine_confirmed", json_object_new_boolean(h.confirmed));
 	json_object_object_add(obj, "engine_age_ms", json_object_new_int64(h.age_ms));
+	/* a majority is asked each second */
+	json_object_object_add(obj, "engine_quorum", json_object_new_boolean(
+			       h.confirmed && h.age_ms >= 0 && h.age_ms < QUORUM_MS));
+	add_witness(call, gs, obj);
 	json_object_object_add(obj, "engine_voters", json_object_new_int(h.voters));
 	json_object_object_add(obj, "engine_learners", json_object_new_int(h.learners));
 	if (h.pid)

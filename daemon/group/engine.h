@@ -82,6 +82,7 @@ struct engine_ops {
 	 * the question was sent. -EAGAIN: ambiguous, nothing is extended. -ESTALE:
 	 * this host has been fenced since; it must take up the state (snapshot), close
 	 * what is not its own any more, and say so (accept_fence) before it renews.
+	 * -ENODATA: it is in no group.
 	 */
 	int (*renew)(struct engine *en, uint64_t *ret_deadline_boot_ns, uint64_t *ret_fence);
 

@@ -303,7 +303,14 @@ static int file_renew(struct engine *en, uint64_t *ret_deadline_boot_ns, uint64_
 {
 	struct engine_file *ef = to_file(en);
 	struct timespec ts;
+	bool group;
 
+	/* the group that comes may be one with leases: none is given that has no end */
+	pthread_mutex_lock(&ef->lock);
+	group = ef->gs.uuid[0];
+	pthread_mutex_unlock(&ef->lock);
+	if (!group)
+		return -ENODATA;
 	*ret_fence = FILE_FENCE;
 	if (!ef->lease_ms) {
 		*ret_deadline_boot_ns = DAGTAP_LEASE_FOREVER;

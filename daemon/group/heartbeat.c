@@ -71,6 +71,24 @@ static void update_member(struct heartbeat *hb, struct group_state *gs, struct h
 	m->route.at = at;
 }
 
+/* The witness beats too: it knows whether members may activate (dac.h). */
+static void update_one(struct heartbeat *hb, struct group_state *gs, const char *name, uint16_t port,
+		       uint64_t now_ns)
+{
+	struct hb_member *m = hb_find(hb, name);
+
+	if (!name[0] || !strcmp(name, hb->self) || (!m && hb->nr_members == GROUP_MEMBERS_MAX))
+		return;
+	if (!m) {
+		m = &hb->members[hb->nr_members++];
+		memset(m, 0, sizeof(*m));
+		snprintf(m->name, sizeof(m->name), "%s", name);
+		route_init(&m->route);
+	}
+	m->port = port;
+	update_member(hb, gs, m, now_ns);
+}
+
 int hb_update(struct heartbeat *hb, struct group_state *gs, uint64_t now_ns)
 {
 	uint32_t i, k;
@@ -79,25 +97,14 @@ int hb_update(struct heartbeat *hb, struct group_state *gs, uint64_t now_ns)
 		return -EINVAL;
 	hb->interval_ms = gs->profile.heartbeat_ms ? gs->profile.heartbeat_ms : INTERVAL_MS;
 	for (i = 0; i < hb->nr_members; i++) {
-		if (group_find_member(gs, hb->members[i].name))
+		if (group_find_member(gs, hb->members[i].name) ||
+		    !strcmp(gs->witness.name, hb->members[i].name))
 			continue;
 		hb->members[i--] = hb->members[--hb->nr_members];
 	}
-	for (k = 0; k < gs->nr_members; k++) {
-		struct group_member *mb = &gs->members[k];
-		struct hb_member *m = hb_find(hb, mb->name);
-
-		if (!strcmp(mb->name, hb->self))
-			continue;
-		if (!m) {
-			m = &hb->members[hb->nr_members++];
-			memset(m, 0, sizeof(*m));
-			memcpy(m->name, mb->name, sizeof(m->name));
-			route_init(&m->route);
-		}
-		m->port = mb->port;
-		update_member(hb, gs, m, now_ns);
-	}
+	for (k = 0; k < gs->nr_members; k++)
+		update_one(hb, gs, gs->members[k].name, gs->members[k].port, now_ns);
+	update_one(hb, gs, gs->witness.name, gs->witness.port, now_ns);
 	return 0;
 }
 

@@ -205,11 +205,27 @@ static void add_direct(struct path_list *pl, struct group_state *gs, const struc
 	pl->path[pl->nr++] = np;
 }
 
+/* A member, or the witness as one: it is reached by its address. NULL: neither. */
+static const struct group_member *end_of(struct group_state *gs, const char *name,
+					 struct group_member *room)
+{
+	const struct group_member *mb = group_find_member(gs, name);
+
+	if (mb || !gs->witness.name[0] || strcmp(gs->witness.name, name))
+		return mb;
+	memset(room, 0, sizeof(*room));
+	memcpy(room->name, gs->witness.name, sizeof(room->name));
+	memcpy(room->address, gs->witness.address, sizeof(room->address));
+	room->port = gs->witness.port;
+	return room;
+}
+
 unsigned network_paths(struct group_state *gs, const char *self, const char *member,
 		       struct net_path *ret, unsigned max)
 {
-	const struct group_member *from = group_find_member(gs, self);
-	const struct group_member *to = group_find_member(gs, member);
+	struct group_member rooms[2];
+	const struct group_member *from = end_of(gs, self, &rooms[0]);
+	const struct group_member *to = end_of(gs, member, &rooms[1]);
 	struct path_list pl = { .path = ret, .max = max };
 	struct side here, there;
 	uint32_t i;

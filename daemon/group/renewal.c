@@ -114,7 +114,8 @@ static void note(struct renewal *rn, int r)
 	/* One late answer is no news: the deadline says when it is. */
 	if (r == -EAGAIN && boot_ns() < atomic_load(&rn->deadline_ns))
 		return;
-	if (r && r != rn->last)
+	/* -ENODATA: no group, and nothing that a lease would be for */
+	if (r && r != rn->last && r != -ENODATA)
 		log_err("lease msg=\"not renewed\" err=\"%s\"%s", strerror(-r),
 			r == -ENOENT || r == -ENODEV ? " next=\"modprobe dagtap\"" : "");
 	else if (!r && rn->last)

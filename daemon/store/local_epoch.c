@@ -290,6 +290,11 @@ void local_become_active(struct local *lo, const struct local_env *env, const st
 	bool open = lo->at.role != DAGTAP_ROLE_PASSIVE;
 	int rc;
 
+	/* What the module has open was allowed before; a host that started has none. */
+	if (!open && env->held_back) {
+		local_error(lo, -EPERM, "held back by the datacenter activation mode; see dagctl status");
+		return;
+	}
 	if (!open && lo->at.epoch == st->epoch) {
 		ask_new_epoch(lo, env, st);
 		return;		/* comes again with the new epoch */

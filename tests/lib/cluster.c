@@ -154,6 +154,7 @@ int node_start(struct node *n)
 	rc = stores_create(&sc, &ss);
 	if (rc)
 		return rc;
+	stores_allow(ss, !n->held_back);
 	pthread_mutex_lock(&n->apply_lock);
 	pthread_mutex_lock(&n->accept_lock);
 	n->ss = ss;

@@ -39,6 +39,7 @@ struct node {
 	uint16_t port;
 	pthread_t acceptor;
 	volatile bool cut, acceptor_stop;
+	bool held_back;			/* at its next start it may activate nothing */
 	pthread_mutex_t apply_lock, accept_lock, link_lock;
 	struct stores *ss;		/* under both of the first two */
 	int links[16];			/* dup'ed sockets, to be shut down by a cut */

@@ -282,9 +282,12 @@ Test(engine, lease)
 	struct engine *en = open_as(path, "node1");
 	uint64_t deadline, fence, now;
 	struct timespec ts;
+	char err[200];
 
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	now = ts.tv_sec * 1000000000ull + ts.tv_nsec;
+	cr_assert_eq(en->ops->renew(en, &deadline, &fence), -ENODATA, "a lease without a group");
+	cr_assert_eq(en->ops->txn_group(en, make_group, NULL, err, sizeof(err)), 0);
 	cr_assert_eq(en->ops->renew(en, &deadline, &fence), 0);
 	cr_assert(deadline >= now + 10000000000ull && deadline < now + 11000000000ull);
 	en->ops->close(en);

@@ -508,6 +508,38 @@ Test(stores, the_active_loses_its_power)
 	stop();
 }
 
+/* The agreed state says that it is the active one; whether that is still so, it must
+ * learn from others first (group/dac.h). */
+Test(stores, an_active_that_starts_is_held_back)
+{
+	struct tap_mem_dev *late = NULL;
+
+	start(conf_of(2));
+	healthy(0, 1);
+	write_many(31, 100);
+	node_crash(&cl.node[0]);
+	tap_mem_dev_close(dev);
+	dev = NULL;
+	cl.node[0].held_back = true;
+	cr_assert_eq(node_start(&cl.node[0]), 0);
+	cluster_nap(1500);
+	if (!cluster_open(&cl, 0, &late)) {
+		cr_assert_neq(tap_mem_write(late, 0, pattern, 4096, true), 0, "it serves");
+		tap_mem_dev_close(late);
+	}
+	cr_assert_eq(cluster_store(&cl).epoch, 1, "an epoch was agreed for what must not open");
+	stores_allow(cl.node[0].ss, true);
+	for (int i = 0; i < 500 && (!dev || tap_mem_flush(dev)); i++) {
+		if (!dev)
+			cluster_open(&cl, 0, &dev);
+		cluster_nap(20);
+	}
+	healthy(0, 1);
+	write_many(32, 100);
+	equal(0, 1);
+	stop();
+}
+
 Test(stores, the_copy_loses_its_power_under_load)
 {
 	pthread_t t;
