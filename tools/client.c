@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 static int conn_fd = -1;
 static FILE *conn_in;
 static const char *interrupt_text;
+static char error_text[1024];		/* of the last call that was quiet */
 
 /* Who gets the progress; NULL: stderr. */
 static int (*each_progress)(struct json_object *progress, void *ctx);
@@ -118,6 +120,21 @@ static int send_all(const char *line)
 	return 0;
 }
 
+int client_open(struct cmd *cmd, unsigned timeout_s)
+{
+	const struct timeval tv = { .tv_sec = timeout_s };
+	int r = open_conn(cmd, true);
+
+	if (!r && setsockopt(conn_fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
+		r = -errno;
+	return r;
+}
+
+const char *client_error(void)
+{
+	return error_text;
+}
+
 /* Answers until the one that ends it. */
 static int receive(struct rpc_answer *ret, bool quiet, char *err, size_t errlen)
 {
@@ -164,11 +181,13 @@ static int call(struct cmd *cmd, const char *method, struct json_object *params,
 	if (!r)
 		r = receive(&an, quiet, err, sizeof(err));
 	if (r) {
+		snprintf(error_text, sizeof(error_text), "%s", err[0] ? err : strerror(-r));
 		if (!quiet)
-			fail("dagd: %s; see journalctl -u dagd", err[0] ? err : strerror(-r));
+			fail("dagd: %s; see journalctl -u dagd", error_text);
 		return r;
 	}
 	if (an.kind == RPC_ERROR) {
+		snprintf(error_text, sizeof(error_text), "%s", an.message);
 		if (!quiet)
 			fail("%s", an.message);
 		return an.code;

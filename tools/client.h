@@ -17,6 +17,13 @@ int client_call(struct cmd *cmd, const char *method, struct json_object *params,
 		struct json_object **ret);
 int client_call_quiet(struct cmd *cmd, const char *method, struct json_object *params,
 		      struct json_object **ret);
+/* Why the last call failed, for those that were quiet. */
+const char *client_error(void);
+/*
+ * Connect before the first call, quietly; calls end with -ECONNRESET when an answer
+ * does not come within the time. -ECONNREFUSED, -ENOENT: nobody listens.
+ */
+int client_open(struct cmd *cmd, unsigned timeout_s);
 /* The same; each progress object goes to `each`, and a nonzero answer of it ends the
  * call and is returned. */
 int client_stream(struct cmd *cmd, const char *method, struct json_object *params,

@@ -109,11 +109,14 @@ int main(int argc, char **argv)
 		     v->verb ? v->verb : "", err, v->noun, v->verb ? " " : "",
 		     v->verb ? v->verb : "");
 		json_object_put(cmd.params);
-		return EXIT_USAGE;
+		/* to monitoring 2 means critical, and nothing was tested */
+		return v->run == cmd_test ? EXIT_UNKNOWN : EXIT_USAGE;
 	}
 	r = cmd.help ? verb_help(v) : v->run(&cmd);
 	json_object_put(cmd.params);
-	if (fflush(stdout))
-		return fail("standard output: %m");
+	if (fflush(stdout)) {
+		fail("standard output: %m");
+		return v->run == cmd_test ? EXIT_UNKNOWN : EXIT_FAILURE;
+	}
 	return r;
 }

@@ -242,6 +242,12 @@ static const struct cli_opt preflight_opts[] = {
 	OPT_END
 };
 
+static const struct cli_opt test_opts[] = {
+	{ "--all", CLI_FLAG, NULL, "all", "all members and stores (what concerns this member)", false,
+	  NULL },
+	OPT_END
+};
+
 static const struct cli_opt no_opts[] = { OPT_END };
 
 const struct cli_verb verbs[] = {
@@ -349,6 +355,10 @@ const struct cli_verb verbs[] = {
 	{ "preflight", NULL, NO_ARGS, preflight_opts,
 	  "is this host fit to be a member: exit status 0 yes, 3 with warnings, 1 no",
 	  "dagctl preflight\ndagctl preflight --device /dev/vdb --json\n", cmd_preflight },
+	{ "test", NULL, MAYBE("STORE", "store"), test_opts,
+	  "what is wrong, what it means, what to do; exit status for monitoring: 0 ok, 1 warning, 2 "
+	  "critical, 3 unknown",
+	  "dagctl test\ndagctl test pg\ndagctl test --all --json\n", cmd_test },
 	{ "status", NULL, NO_ARGS, no_opts, "the one page: members, stores, copies",
 	  "dagctl status\n", cmd_status },
 	{ "watch", NULL, NO_ARGS, watch_opts, "the same, live",

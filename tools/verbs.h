@@ -55,6 +55,9 @@ int cmd_preflight(struct cmd *cmd);
 /* cmd_status.c */
 int cmd_status(struct cmd *cmd);
 int cmd_watch(struct cmd *cmd);
+/* cmd_health.c */
+#define EXIT_UNKNOWN	3
+int cmd_test(struct cmd *cmd);
 /* cmd_log.c */
 int cmd_log_list(struct cmd *cmd);
 int cmd_log_dump(struct cmd *cmd);

@@ -25,6 +25,7 @@ struct networks;
 struct peers;
 struct invites;
 struct history;
+struct health_snapshot;
 
 /* Open connections of one kind: bounded, and cut at the end. */
 #define CONNS_MAX	128
@@ -201,6 +202,12 @@ int verb_group_set(struct rpc_call *call, struct json_object **ret);
 void group_settings_add(const struct group_state *gs, struct json_object *obj);
 int verb_group_join(struct rpc_call *call, struct json_object **ret);
 struct json_object *members_obj(struct rpc_call *call, const struct group_state *gs);
+/* All copies, or those of one store, as the members that answer see them. */
+struct json_object *copies_obj(struct rpc_call *call, struct group_state *gs, const char *only);
+/* Fill a zeroed snapshot of the whole group, as this member sees it; asks the others. */
+int health_collect(struct rpc_call *call, struct group_state *gs, struct health_snapshot *s);
+int verb_health_test(struct rpc_call *call, struct json_object **ret);
+int verb_health_local(struct rpc_call *call, struct json_object **ret);
 int verb_witness_set(struct rpc_call *call, struct json_object **ret);
 int verb_witness_show(struct rpc_call *call, struct json_object **ret);
 int verb_witness_remove(struct rpc_call *call, struct json_object **ret);

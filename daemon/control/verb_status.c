@@ -12,23 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/control/ask_all.h"
 #include "daemon/control/manager.h"
 #include "daemon/control/verb_store.h"
 #include "daemon/group/state_json.h"
 #include "daemon/health/copystatus.h"
 #include "include/dag/version.h"
 
-#define ASK_MS	3000
 #define ERR	call->err, sizeof(call->err)
-
-/* What one member reports of its copies. */
-struct report {
-	struct rpc_call call;		/* of its own: asked for in a thread */
-	const char *member;
-	pthread_t thread;
-	bool asked;
-	struct json_object *list;	/* NULL: no answer */
-};
 
 int verb_copy_local(struct rpc_call *call, struct json_object **ret)
 {
@@ -41,47 +32,6 @@ int verb_copy_local(struct rpc_call *call, struct json_object **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
-static void *ask_thread(void *arg)
-{
-	struct report *rp = arg;
-	struct json_object *list = NULL;
-
-	if (!peer_call(&rp->call, rp->member, "copy.local", NULL, ASK_MS, &list) &&
-	    json_object_is_type(list, json_type_array))
-		rp->list = list;
-	else
-		json_object_put(list);
-	return NULL;
-}
-
-/* Ask every reachable member at once; those that are not are not waited for. */
-static void gather(struct rpc_call *call, struct group_state *gs, struct report *reports)
-{
-	struct peer_view pv;
-	uint32_t i;
-
-	for (i = 0; i < gs->nr_members; i++) {
-		struct report *rp = &reports[i];
-
-		rp->member = gs->members[i].name;
-		rp->call = *call;
-		rp->call.send = NULL;
-		rp->call.err[0] = '\0';
-		if (!strcmp(rp->member, call->ct->cf->member)) {
-			verb_copy_local(&rp->call, &rp->list);
-			continue;
-		}
-		peers_view(call->ct, rp->member, &pv);
-		snprintf(rp->call.err, sizeof(rp->call.err), "%s",
-			 pv.error[0] ? pv.error : "not heard of yet");
-		if (pv.reachable)
-			rp->asked = !pthread_create(&rp->thread, NULL, ask_thread, rp);
-	}
-	for (i = 0; i < gs->nr_members; i++)
-		if (reports[i].asked)
-			pthread_join(reports[i].thread, NULL);
-}
-
 static const char *get_str(struct json_object *obj, const char *key)
 {
 	struct json_object *val;
@@ -92,17 +42,17 @@ static const char *get_str(struct json_object *obj, const char *key)
 }
 
 /* What `member` says of a copy. */
-static struct json_object *said_by(struct report *reports, struct group_state *gs,
+static struct json_object *said_by(struct ask_report *reports, struct group_state *gs,
 				   const char *member, const char *store, const char *copy)
 {
 	uint32_t i;
 	size_t k;
 
 	for (i = 0; i < gs->nr_members; i++) {
-		if (strcmp(reports[i].member, member) || !reports[i].list)
+		if (strcmp(reports[i].member, member) || !reports[i].result)
 			continue;
-		for (k = 0; k < json_object_array_length(reports[i].list); k++) {
-			struct json_object *obj = json_object_array_get_idx(reports[i].list, k);
+		for (k = 0; k < json_object_array_length(reports[i].result); k++) {
+			struct json_object *obj = json_object_array_get_idx(reports[i].result, k);
 
 			if (!strcmp(get_str(obj, "store"), store) &&
 			    !strcmp(get_str(obj, "member"), copy))
@@ -112,13 +62,13 @@ static struct json_object *said_by(struct report *reports, struct group_state *g
 	return NULL;
 }
 
-static const char *silence_of(struct report *reports, struct group_state *gs, const char *member)
+static const char *silence_of(struct ask_report *reports, struct group_state *gs, const char *member)
 {
 	uint32_t i;
 
 	for (i = 0; i < gs->nr_members; i++)
 		if (!strcmp(reports[i].member, member))
-			return reports[i].list ? "" : reports[i].call.err;
+			return reports[i].result ? "" : reports[i].call.err;
 	return "not a member";
 }
 
@@ -131,7 +81,7 @@ static void lay_over(struct json_object *to, struct json_object *from, bool repl
 	}
 }
 
-static struct json_object *merge_copy(struct report *reports, struct group_state *gs,
+static struct json_object *merge_copy(struct ask_report *reports, struct group_state *gs,
 				      const struct group_store *st, const struct group_copy *cp)
 {
 	struct json_object *from_active, *own, *obj = json_object_new_object();
@@ -164,16 +114,21 @@ static struct json_object *merge_copy(struct report *reports, struct group_state
 	return obj;
 }
 
-static struct json_object *copies_of(struct rpc_call *call, struct group_state *gs,
-				     const char *only)
+struct json_object *copies_obj(struct rpc_call *call, struct group_state *gs, const char *only)
 {
-	struct report *reports = calloc(GROUP_MEMBERS_MAX, sizeof(*reports));
+	struct ask_report *reports = calloc(GROUP_MEMBERS_MAX, sizeof(*reports));
 	struct json_object *list = json_object_new_array();
 	uint32_t i, k;
 
 	if (!reports)
 		return list;
-	gather(call, gs, reports);
+	ask_all(call, gs, "copy.local", verb_copy_local, reports);
+	for (i = 0; i < gs->nr_members; i++) {
+		if (json_object_is_type(reports[i].result, json_type_array))
+			continue;
+		json_object_put(reports[i].result);
+		reports[i].result = NULL;
+	}
 	for (i = 0; i < gs->nr_stores; i++) {
 		struct group_store *st = &gs->stores[i];
 
@@ -183,7 +138,7 @@ static struct json_object *copies_of(struct rpc_call *call, struct group_state *
 			json_object_array_add(list, merge_copy(reports, gs, st, &st->copies[k]));
 	}
 	for (i = 0; i < gs->nr_members; i++)
-		json_object_put(reports[i].list);
+		json_object_put(reports[i].result);
 	free(reports);
 	return list;
 }
@@ -204,7 +159,7 @@ int verb_copy_status(struct rpc_call *call, struct json_object **ret)
 		r = st ? 0 : -ENOENT;
 	}
 	if (!r)
-		*ret = copies_of(call, &gs, st ? st->name : NULL);
+		*ret = copies_obj(call, &gs, st ? st->name : NULL);
 	group_state_free(&gs);
 	return r;
 }
@@ -228,7 +183,7 @@ int verb_status(struct rpc_call *call, struct json_object **ret)
 	obj = json_object_new_object();
 	json_object_object_add(obj, "group", group);
 	json_object_object_add(obj, "stores", stores);
-	json_object_object_add(obj, "copies", copies_of(call, &gs, NULL));
+	json_object_object_add(obj, "copies", copies_obj(call, &gs, NULL));
 	if (call->ct->manager)
 		json_object_object_add(obj, "manager", manager_status(call->ct->manager));
 	group_state_free(&gs);

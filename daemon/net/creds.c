@@ -204,6 +204,23 @@ void creds_free(struct creds *c)
 	free(c);
 }
 
+static int64_t seconds_left(const X509 *crt)
+{
+	int days, secs;
+
+	/* from now */
+	if (!ASN1_TIME_diff(&days, &secs, NULL, X509_get0_notAfter(crt)))
+		return 0;
+	return (int64_t)days * 86400 + secs;
+}
+
+int64_t creds_seconds_left(const struct creds *c)
+{
+	int64_t own = seconds_left(c->crt), ca = seconds_left(c->ca);
+
+	return own < ca ? own : ca;
+}
+
 const char *creds_member(const struct creds *c)
 {
 	return c->member;

@@ -9,6 +9,7 @@
 #define DAG_CREDS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct creds;
 
@@ -47,6 +48,8 @@ int creds_ca_fingerprint(const char *ca_pem, char ret[65]);
  */
 int creds_load(const char *dir, struct creds **ret);
 void creds_free(struct creds *creds);
+/* Seconds until the own certificate or the CA's ends, whichever is first; <= 0: it has. */
+int64_t creds_seconds_left(const struct creds *creds);
 const char *creds_member(const struct creds *creds);
 const char *creds_group(const struct creds *creds);
 
