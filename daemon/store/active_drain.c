@@ -31,13 +31,13 @@ static void wait_a_little(struct active *a)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += 20 * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000L;
 	}
-	pthread_cond_timedwait(&a->moved, &a->lock, &until);
+	pthread_cond_clockwait(&a->moved, &a->lock, CLOCK_MONOTONIC, &until);
 }
 
 static int wait_target(struct active *a, struct peer *t, uint64_t end, uint64_t until_ms)

@@ -216,7 +216,7 @@ int passive_wait_replayed(struct passive *p, uint64_t lsn, unsigned timeout_ms)
 	struct timespec until;
 	int rc = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;
 	until.tv_nsec += timeout_ms % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
@@ -230,7 +230,7 @@ int passive_wait_replayed(struct passive *p, uint64_t lsn, unsigned timeout_ms)
 	pthread_rwlock_unlock(&p->replay_lock);
 	pthread_mutex_lock(&p->lock);
 	while (!rc && !p->need_seed && !p->error && p->replayed < lsn)
-		rc = -pthread_cond_timedwait(&p->cond, &p->lock, &until);
+		rc = -pthread_cond_clockwait(&p->cond, &p->lock, CLOCK_MONOTONIC, &until);
 	if (p->need_seed)
 		rc = -EUCLEAN;
 	else if (p->replayed >= lsn)

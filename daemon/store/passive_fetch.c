@@ -187,7 +187,7 @@ static int wait_moved(struct passive *p, uint64_t until)
 
 	if (now_ms() >= until)
 		return -ETIMEDOUT;
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_nsec += 20 * 1000000L;
 	if (ts.tv_nsec >= 1000000000L) {
 		ts.tv_sec++;
@@ -197,7 +197,7 @@ static int wait_moved(struct passive *p, uint64_t until)
 	if (passive_log_failed(p))
 		rc = p->error;
 	else
-		pthread_cond_timedwait(&p->cond, &p->lock, &ts);
+		pthread_cond_clockwait(&p->cond, &p->lock, CLOCK_MONOTONIC, &ts);
 	pthread_mutex_unlock(&p->lock);
 	return rc;
 }

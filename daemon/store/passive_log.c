@@ -220,11 +220,11 @@ void passive_settle_log(struct passive *p)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += 2;
 	pthread_mutex_lock(&p->lock);
 	while (p->durable < p->received && !p->error)
-		if (pthread_cond_timedwait(&p->cond, &p->lock, &until))
+		if (pthread_cond_clockwait(&p->cond, &p->lock, CLOCK_MONOTONIC, &until))
 			break;
 	/* Its batch is bounded; it begins no other, or a full log directory would
 	 * keep us here for ever. Until passive_let_log_go() log and replay are ours. */

@@ -29,11 +29,11 @@ static int wait_durable(struct passive *p)
 	struct timespec until;
 	int rc = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += SETTLE_MS / 1000;
 	pthread_mutex_lock(&p->lock);
 	while (!rc && p->durable < p->received && !passive_log_failed(p))
-		rc = -pthread_cond_timedwait(&p->cond, &p->lock, &until);
+		rc = -pthread_cond_clockwait(&p->cond, &p->lock, CLOCK_MONOTONIC, &until);
 	if (p->durable >= p->received)
 		rc = 0;
 	else if (p->error)

@@ -176,13 +176,13 @@ static void wait_work(struct active *a)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += IDLE_MS * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000L;
 	}
-	pthread_cond_timedwait(&a->cond, &a->lock, &until);
+	pthread_cond_clockwait(&a->cond, &a->lock, CLOCK_MONOTONIC, &until);
 }
 
 void *spool_main(void *arg)

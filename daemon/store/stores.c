@@ -124,7 +124,7 @@ static bool wait_post(struct stores *ss, unsigned ms, bool *ret_new)
 	struct timespec until;
 	bool go;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += ms / 1000;
 	until.tv_nsec += ms % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
@@ -133,7 +133,7 @@ static bool wait_post(struct stores *ss, unsigned ms, bool *ret_new)
 	}
 	pthread_mutex_lock(&ss->post_lock);
 	while (!ss->stop && !ss->have_posted && !ss->poked)
-		if (pthread_cond_timedwait(&ss->post_cond, &ss->post_lock, &until))
+		if (pthread_cond_clockwait(&ss->post_cond, &ss->post_lock, CLOCK_MONOTONIC, &until))
 			break;
 	ss->poked = false;
 	*ret_new = ss->have_posted;

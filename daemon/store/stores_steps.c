@@ -80,12 +80,12 @@ void stores_sync(struct stores *ss)
 	struct timespec until;
 	uint64_t posts;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += SYNC_S;
 	pthread_mutex_lock(&ss->post_lock);
 	posts = ss->posts;
 	while (ss->looked < posts && !ss->stop)
-		if (pthread_cond_timedwait(&ss->post_cond, &ss->post_lock, &until))
+		if (pthread_cond_clockwait(&ss->post_cond, &ss->post_lock, CLOCK_MONOTONIC, &until))
 			break;
 	pthread_mutex_unlock(&ss->post_lock);
 }
