@@ -53,6 +53,7 @@ static const struct key keys[] = {
 	{ "lease_ms", K_U32, AT(lease_ms), 0, 600000, NULL },
 	{ "park_timeout_ms", K_U32, AT(park_timeout_ms), 0, 100000, NULL },
 	{ "receive_ring_mib", K_POW2, AT(receive_ring_mib), 4, 1024, NULL },
+	{ "step_retry_s", K_U32, AT(step_retry_s), 1, 3600, NULL },
 	{ "log_level", K_WORD, AT(log_level), 0, 0, level_words },
 };
 
@@ -70,6 +71,7 @@ void config_defaults(struct config *ret)
 	ret->lease_ms = 10000;
 	ret->park_timeout_ms = 20000;
 	ret->receive_ring_mib = 64;
+	ret->step_retry_s = 60;
 	ret->log_level = LOG_LV_INFO;
 }
 

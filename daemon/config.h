@@ -30,6 +30,7 @@ struct config {
 	uint32_t lease_ms;		/* 0: none */
 	uint32_t park_timeout_ms;
 	uint32_t receive_ring_mib;
+	uint32_t step_retry_s;
 	enum log_level log_level;
 };
 

@@ -85,6 +85,8 @@ static void print_steps(struct json_object *st)
 		printf("  %-16s %lld ms\n", "step-timeout", (long long)obj_int(st, "step_timeout_ms"));
 	if (obj_bool(st, "manual"))
 		printf("  %-16s no\n", "at-start");
+	if (obj_bool(st, "client_stays"))
+		printf("  %-16s no\n", "client-failover");
 	if (obj_bool(st, "dismounted"))
 		printf("  %-16s by hand; dagctl store mount %s\n", "dismounted", obj_str(st, "name"));
 }

@@ -104,6 +104,8 @@ static const struct cli_opt store_set_opts[] = {
 	  "(60s)", false, NULL },
 	{ "--activate-at-start", CLI_WORD, "YN", "activate_at_start", "is it activated by itself",
 	  false, "yes|no" },
+	{ "--client-failover", CLI_WORD, "YN", "client_failover", "does it leave a member that loses its "
+	  "client network (yes)", false, "yes|no" },
 	OPT_END
 };
 

@@ -30,6 +30,8 @@ static void *ask_thread(void *arg)
 	as->cand.whole = report.whole;
 	as->cand.unconfirmed = report.unconfirmed;
 	as->cand.blocked |= report.blocked;
+	as->cand.failed = report.failed;
+	as->cand.client = report.client;
 	as->cand.status = report.status;
 	as->cand.log_epoch = report.log_epoch;
 	as->cand.end_lsn = report.end_lsn;
@@ -98,7 +100,7 @@ static unsigned gather(struct control *ct, const struct group_state *gs, const s
 		as[n].what.epoch = st->epoch;
 		snprintf(as[n].what.member, sizeof(as[n].what.member), "%s", cp->member);
 		from_state(gs, cp, &as[n].cand);
-		if (control_reachable(ct, cp->member))
+		if (control_may_take(ct, cp->member))
 			as[n].runs = !pthread_create(&as[n].thread, NULL, ask_thread, &as[n]);
 		n++;
 	}

@@ -114,7 +114,24 @@ bool control_reachable(struct control *ct, const char *member)
 	return pv.reachable;
 }
 
+/* Who stops, or whose disk hangs and whose lease is let go for it, activates nothing. */
+bool control_may_take(struct control *ct, const char *member)
+{
+	struct heartbeats *hs = control_heartbeats(ct);
+	struct heartbeats_member hm;
+
+	if (!control_reachable(ct, member))
+		return false;
+	return !hs || heartbeats_member(hs, member, &hm) || !(hm.flags & DAG_BEAT_LEAVING);
+}
+
 /* ---- heartbeats ---------------------------------------------------------------- */
+
+static const struct { uint32_t flag; const char *text; } beat_words[] = {
+	{ DAG_BEAT_STOPPING, "its daemon is being stopped" },
+	{ DAG_BEAT_PANIC, "its kernel panics" },
+	{ DAG_BEAT_DISK, "a disk hangs, it lets its lease go" },
+};
 
 static void beat_heard(void *ctx, const char *member, uint64_t generation, bool dac_bit)
 {
@@ -122,6 +139,19 @@ static void beat_heard(void *ctx, const char *member, uint64_t generation, bool 
 
 	if (ct->manager)
 		manager_heard(ct->manager, member, generation, dac_bit);
+}
+
+/* It says so itself: its lease, not this, tells when its stores may be taken. */
+static void beat_says(void *ctx, const char *member, uint32_t flags)
+{
+	struct control *ct = ctx;
+
+	for (unsigned i = 0; i < sizeof(beat_words) / sizeof(beat_words[0]); i++) {
+		if (!(flags & beat_words[i].flag))
+			continue;
+		log_notice("member=%s says=\"%s\"", member, beat_words[i].text);
+		history_add(ct->history, "peer", "", NULL, "%s says: %s", member, beat_words[i].text);
+	}
 }
 
 /* They begin with the first state that has a key, and end with the control. */
@@ -133,6 +163,7 @@ static void beat(struct control *ct, struct group_state *gs)
 		.bind = networks_local(ct) ? ct->cf->address : "",
 		.ctx = ct,
 		.heard = beat_heard,
+		.says = beat_says,
 		.path = networks_path,
 		.moved = networks_moved,
 		.refused = networks_refused,
@@ -216,6 +247,7 @@ static int make_stores(struct control *ct)
 		.park_timeout_ms = ct->cf->park_timeout_ms,
 		.receive_ring_bytes = (uint64_t)ct->cf->receive_ring_mib << 20,
 		.state_dir = ct->cf->state_dir,
+		.step_retry_ms = ct->cf->step_retry_s * 1000,
 		.history = ct->history,
 		.way = networks_find_way,
 		.way_ctx = ct,
@@ -447,7 +479,7 @@ int control_start(const struct control_conf *conf, struct control **ret)
 void control_stop(struct control *ct)
 {
 	if (ct->heartbeats)
-		heartbeats_say(ct->heartbeats, DAG_BEAT_STOPPING);
+		heartbeats_say(ct->heartbeats, DAG_BEAT_STOPPING, true);
 	begin_stop(ct);
 	pthread_join(ct->unix_thread, NULL);
 	pthread_join(ct->tcp_thread, NULL);

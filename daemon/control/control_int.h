@@ -100,6 +100,8 @@ void control_allow(struct control *ct, bool may);
 struct heartbeats *control_heartbeats(struct control *ct);
 /* Does the member answer now? */
 bool control_reachable(struct control *ct, const char *member);
+/* And is it able to activate something, as far as it says itself? */
+bool control_may_take(struct control *ct, const char *member);
 /* Wait until stopping or ms have passed: true when stopping. */
 bool control_sleep(struct control *ct, unsigned ms);
 

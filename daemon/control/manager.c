@@ -464,7 +464,7 @@ static void turn(struct manager *mg)
 		become_manager(mg);
 	view.rank = rank_of_self(mg);
 	for (uint32_t i = 0; i < mg->gs.nr_members; i++)
-		view.reachable[i] = control_reachable(mg->ct, mg->gs.members[i].name);
+		view.reachable[i] = control_may_take(mg->ct, mg->gs.members[i].name);
 	for (int i = 0; i < GROUP_MEMBERS_MAX; i++)
 		if (mg->seats[i].stores)
 			step(mg, &mg->seats[i], &view, now);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/control/clientwatch.h"
 #include "daemon/control/control_int.h"
 #include "daemon/group/uuid.h"
 
@@ -19,6 +20,8 @@ struct json_object *candidate_to_obj(const struct candidate *cand)
 	json_object_object_add(obj, "whole", json_object_new_boolean(cand->whole));
 	json_object_object_add(obj, "unconfirmed", json_object_new_boolean(cand->unconfirmed));
 	json_object_object_add(obj, "blocked", json_object_new_boolean(cand->blocked));
+	json_object_object_add(obj, "failed", json_object_new_boolean(cand->failed));
+	json_object_object_add(obj, "client", json_object_new_int(cand->client));
 	json_object_object_add(obj, "status", json_object_new_int(cand->status));
 	json_object_object_add(obj, "log_epoch", json_object_new_int64(cand->log_epoch));
 	json_object_object_add(obj, "end_lsn", json_object_new_int64(cand->end_lsn));
@@ -29,8 +32,8 @@ struct json_object *candidate_to_obj(const struct candidate *cand)
 
 int candidate_from_obj(struct json_object *obj, struct candidate *ret, char *err, size_t errlen)
 {
-	uint64_t status, log_epoch;
-	int whole, unconfirmed, blocked;
+	uint64_t status, log_epoch, client = CLIENT_NONE;
+	int whole, unconfirmed, blocked, failed;
 
 	if (!json_object_is_type(obj, json_type_object)) {
 		snprintf(err, errlen, "report: not an object");
@@ -39,7 +42,9 @@ int candidate_from_obj(struct json_object *obj, struct candidate *ret, char *err
 	whole = rpc_bool(obj, "whole", err, errlen);
 	unconfirmed = rpc_bool(obj, "unconfirmed", err, errlen);
 	blocked = rpc_bool(obj, "blocked", err, errlen);
-	if (whole < 0 || unconfirmed < 0 || blocked < 0 ||
+	failed = rpc_bool(obj, "failed", err, errlen);	/* an older member says nothing: no */
+	if (whole < 0 || unconfirmed < 0 || blocked < 0 || failed < 0 ||
+	    rpc_u64_opt(obj, "client", CLIENT_UP, &client, err, errlen) ||
 	    rpc_u64(obj, "status", CAND_OTHER, &status, err, errlen) ||
 	    rpc_u64(obj, "log_epoch", UINT32_MAX, &log_epoch, err, errlen) ||
 	    rpc_u64(obj, "end_lsn", INT64_MAX, &ret->end_lsn, err, errlen) ||
@@ -49,7 +54,9 @@ int candidate_from_obj(struct json_object *obj, struct candidate *ret, char *err
 	ret->whole = whole;
 	ret->unconfirmed = unconfirmed;
 	ret->blocked = blocked;
+	ret->failed = failed;
 	ret->status = status;
+	ret->client = client;
 	ret->log_epoch = log_epoch;
 	return 0;
 }
@@ -145,6 +152,21 @@ int verb_copy_seal(struct rpc_call *call, struct json_object **ret)
 	return 0;
 }
 
+static int client_here(struct rpc_call *call, const uint8_t uuid[16], struct candidate *report)
+{
+	struct group_store *st;
+	struct group_state gs;
+	int r = control_state(call, &gs);
+
+	if (r)
+		return r;
+	st = group_find_store_uuid(&gs, uuid);
+	if (st)
+		report->client = clientwatch_state(call->ct, &gs, st, NULL);
+	group_state_free(&gs);
+	return 0;
+}
+
 /* From the active, which looks for somebody to hand over to. */
 int verb_copy_report(struct rpc_call *call, struct json_object **ret)
 {
@@ -162,6 +184,8 @@ int verb_copy_report(struct rpc_call *call, struct json_object **ret)
 		return -ENOENT;
 	r = stores_report(ss, uuid, &report);
 	control_unuse(call->ct);
+	if (!r)
+		r = client_here(call, uuid, &report);
 	if (r)
 		return call_fail(call, r, "member %s: no report: %s", call->ct->cf->member,
 				 strerror(-r));

@@ -58,7 +58,7 @@ static int settle(struct rpc_call *call, const struct group_store *st, bool up)
 		return -ENOENT;
 	control_wait_applied(call->ct);
 	stores_sync(ss);
-	stores_retry(ss, st->uuid);
+	stores_retry(ss, st->uuid, true);
 	r = stores_wait_steps(ss, st->uuid, up, store_steps_ms(st), why, sizeof(why));
 	control_unuse(call->ct);
 	if (r)

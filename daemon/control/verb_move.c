@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "daemon/control/blockdev.h"
+#include "daemon/control/handover.h"
 #include "daemon/control/history.h"
 #include "daemon/control/verb_store.h"
 #include "daemon/group/state_json.h"
@@ -27,6 +28,8 @@
 #define PUSH_MS		10000
 #define BACK_MS		20000		/* for the copy here to be Healthy again */
 #define BACK_PAUSE_MS	500
+#define MARGIN_MS	5000
+#define SPARE_MS	3600000		/* until the steps have ended, whatever they take */
 /* A target farther behind is not waited for (semantics 27, in segments). */
 #define COPY_QUEUE_MAX	10
 #define REPLAY_QUEUE_MAX 50
@@ -37,6 +40,7 @@ struct move {
 	const char *target, *comment;
 	bool unmount, skip_health, skip_lag, skip_max_active;
 	bool back;			/* the way back of a move that failed: the last */
+	bool handover;			/* it cannot stay here: never moved back */
 	uint64_t timeout_ms;
 	uint64_t end_lsn;
 	uint64_t t_begin, t_last;	/* ms */
@@ -334,12 +338,19 @@ static int wait_target(struct move *mv)
 	json_object_object_add(params, "epoch", json_object_new_int64(mv->st->epoch + 1));
 	json_object_object_add(params, "wait_ms", json_object_new_int64(mv->timeout_ms));
 	json_object_object_add(params, "steps", json_object_new_boolean(true));
+	json_object_object_add(params, "handover", json_object_new_boolean(mv->handover));
 	r = ask_target(mv, params, &result);
 	json_object_put(params);
 	json_object_put(result);
 	if (!r) {
 		phase_done(mv, "activate");
 		return 0;
+	}
+	if (r == -ENOTRECOVERABLE && mv->handover) {
+		snprintf(why, sizeof(why), "%s", call->err);
+		return call_fail(call, r, "store %s: belongs to %s now (epoch %u), and its steps failed "
+				 "there: %.700s; it goes on to the next candidate", mv->st->name,
+				 mv->target, mv->st->epoch + 1, why);
 	}
 	if (r == -ENOTRECOVERABLE && !mv->back)
 		return send_back(mv);
@@ -413,10 +424,11 @@ static int take_params(struct move *mv)
 	int lag = rpc_bool(call->params, "skip_lag", ERR);
 	int most = rpc_bool(call->params, "skip_maximum_active", ERR);
 	int back = rpc_bool(call->params, "back", ERR);
+	int handover = rpc_bool(call->params, "handover", ERR);
 
 	mv->comment = "";
 	mv->timeout_ms = TIMEOUT_MS;
-	if (unmount < 0 || health < 0 || lag < 0 || most < 0 || back < 0 ||
+	if (unmount < 0 || health < 0 || lag < 0 || most < 0 || back < 0 || handover < 0 ||
 	    rpc_str(call->params, "to", &mv->target, ERR) ||
 	    rpc_str_opt(call->params, "comment", &mv->comment, ERR) ||
 	    rpc_u64_opt(call->params, "timeout_ms", 86400000, &mv->timeout_ms, ERR))
@@ -429,6 +441,7 @@ static int take_params(struct move *mv)
 	mv->skip_lag = lag;
 	mv->skip_max_active = most;
 	mv->back = back;
+	mv->handover = handover;
 	return 0;
 }
 
@@ -529,6 +542,7 @@ int verb_store_wait_active(struct rpc_call *call, struct json_object **ret)
 	struct stores *ss;
 	const char *text;
 	uint8_t uuid[16];
+	bool spare;
 	int r;
 
 	if (rpc_str(call->params, "uuid", &text, ERR) ||
@@ -540,6 +554,10 @@ int verb_store_wait_active(struct rpc_call *call, struct json_object **ret)
 	r = take_state(call);
 	if (r)
 		return r;
+	/* A planned move whose steps fail is taken back by the former active. */
+	spare = call->ct->handover && rpc_bool(call->params, "handover", ERR) <= 0;
+	if (spare)
+		handover_spare(call->ct->handover, uuid, SPARE_MS);
 	control_wait_applied(call->ct);
 	ss = control_use(call);
 	if (!ss)
@@ -548,6 +566,8 @@ int verb_store_wait_active(struct rpc_call *call, struct json_object **ret)
 	if (!r && rpc_bool(call->params, "steps", ERR) > 0)
 		r = wait_steps(call, ss, uuid, why, sizeof(why));
 	control_unuse(call->ct);
+	if (spare)
+		handover_spare(call->ct->handover, uuid, r ? BACK_MS + MARGIN_MS : 0);
 	if (r)
 		return call_fail(call, r, "member %s: %s", call->ct->cf->member,
 				 why[0] ? why : strerror(-r));

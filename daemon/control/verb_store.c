@@ -167,7 +167,7 @@ static int take_text(struct rpc_call *call, const char *key, char *to, size_t si
 static int take_steps(struct rpc_call *call, struct group_store *st)
 {
 	uint64_t timeout = st->step_timeout_ms;
-	const char *at_start = st->manual ? "no" : "yes";
+	const char *at_start = st->manual ? "no" : "yes", *client = st->client_stays ? "no" : "yes";
 	struct json_object *p = call->params;
 	struct steps_plan *plan;
 	char why[300];
@@ -180,11 +180,15 @@ static int take_steps(struct rpc_call *call, struct group_store *st)
 	    take_text(call, "exec", st->exec, sizeof(st->exec)) ||
 	    take_text(call, "addresses", st->addresses, sizeof(st->addresses)) ||
 	    rpc_u64_opt(p, "step_timeout_ms", 3600000, &timeout, ERR) ||
-	    rpc_str_opt(p, "activate_at_start", &at_start, ERR))
+	    rpc_str_opt(p, "activate_at_start", &at_start, ERR) ||
+	    rpc_str_opt(p, "client_failover", &client, ERR))
 		return -EINVAL;
 	if (strcmp(at_start, "yes") && strcmp(at_start, "no"))
 		return call_fail(call, -EINVAL, "activate-at-start %s: not yes or no", at_start);
+	if (strcmp(client, "yes") && strcmp(client, "no"))
+		return call_fail(call, -EINVAL, "client-failover %s: not yes or no", client);
 	st->manual = !strcmp(at_start, "no");
+	st->client_stays = !strcmp(client, "no");
 	st->step_timeout_ms = timeout;
 	plan = malloc(sizeof(*plan));
 	r = plan ? steps_plan_make(st, plan, why, sizeof(why)) : -ENOMEM;

@@ -109,7 +109,9 @@ static const char *copy_reason(const struct candidate *c, const struct candidate
 	if (c->blocked)
 		return "activation of the copy is blocked";
 	if (c->failed)
-		return "was tried and could not be activated";
+		return "was tried a short time ago and could not be activated";
+	if (rule->client_above && c->client <= rule->client_above)
+		return "its client network is no better";
 	if (!c->sealed)
 		return "has not promised the new epoch";
 	if (!c->whole)

@@ -34,7 +34,7 @@ struct candidate {
 	bool in_sync;
 	bool blocked;			/* of the copy */
 	bool maintenance, stopped;	/* of the member */
-	bool failed;			/* was tried for this epoch and could not */
+	bool failed;			/* its steps failed a short time ago (store/attempt.h) */
 	uint32_t policy, dial;		/* of the member */
 	uint32_t preference;
 	enum candidate_status status;
@@ -42,6 +42,7 @@ struct candidate {
 					 * so the log is a prefix of that epoch's log */
 	uint64_t end_lsn;		/* inspected and durable */
 	uint64_t copy_queue, replay_queue;	/* records, from the last ack */
+	int client;			/* enum client_state of the member (clientnet.h) */
 	uint32_t active_now, max_active, max_preferred;
 };
 
@@ -53,6 +54,7 @@ struct candidate_rule {
 	uint64_t known_lsn;		/* the old active's last word; 0: none */
 	uint64_t segment_bytes;
 	char old_site[32];		/* of the old active */
+	int client_above;		/* the active lost its client network: who is better */
 	bool skip_health, skip_lag, skip_max_active;
 	bool best_effort;		/* a person takes the loss */
 	char only[64];			/* a person named the target; "": any */

@@ -102,6 +102,7 @@ struct group_store {
 	/* steps of an activation (semantics 25a); each may be "": none */
 	bool manual;			/* not activated by itself */
 	bool dismounted;		/* by a person's wish: steps are undone */
+	bool client_stays;		/* stays where the client network is lost */
 	char fs_type[16];
 	char mount_point[GROUP_PATH_MAX + 1];
 	char mount_options[GROUP_PATH_MAX + 1];

@@ -106,6 +106,7 @@ static const struct field store_fields[] = {
 	NUM(group_store, keep_bytes, F_U64, INT64_MAX),
 	BOOL(group_store, manual),
 	BOOL(group_store, dismounted),
+	BOOL(group_store, client_stays),
 	STR(group_store, fs_type),
 	STR(group_store, mount_point),
 	STR(group_store, mount_options),

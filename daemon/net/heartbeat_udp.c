@@ -543,11 +543,12 @@ void heartbeats_set(struct heartbeats *hs, uint64_t generation, bool dac_bit, ui
 	pthread_mutex_unlock(&hs->lock);
 }
 
-void heartbeats_say(struct heartbeats *hs, uint32_t flags)
+void heartbeats_say(struct heartbeats *hs, uint32_t flags, bool on)
 {
+	flags &= DAG_BEAT_FLAGS & ~DAG_BEAT_DAC;
 	pthread_mutex_lock(&hs->lock);
-	hs->said |= flags & DAG_BEAT_FLAGS & ~DAG_BEAT_DAC;
-	say(hs, hs->hb.generation, hs->hb.flags);
+	hs->said = on ? hs->said | flags : hs->said & ~flags;
+	say(hs, hs->hb.generation, hs->hb.flags & ~flags);
 	pthread_mutex_unlock(&hs->lock);
 }
 

@@ -47,8 +47,8 @@ int heartbeats_update(struct heartbeats *hs, struct group_state *gs);
 /* What our datagrams say; a new flag is sent at once. flags without DAG_BEAT_DAC. */
 void heartbeats_set(struct heartbeats *hs, uint64_t generation, bool dac_bit, uint32_t flags);
 
-/* The same with flags only, which then stay. */
-void heartbeats_say(struct heartbeats *hs, uint32_t flags);
+/* One flag or several, besides those of heartbeats_set(), until it is off again. */
+void heartbeats_say(struct heartbeats *hs, uint32_t flags, bool on);
 
 bool heartbeats_on(struct heartbeats *hs);
 /* Heard over any path within five intervals. */

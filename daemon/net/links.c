@@ -22,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -194,6 +196,21 @@ out:
 	nl_socket_free(sk);
 	free(sc);
 	return r;
+}
+
+bool links_running(const char *iface)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = { .ifr_flags = 0 };
+	bool running;
+
+	if (fd < 0)
+		return true;	/* not known is no loss */
+	strncpy(ifr.ifr_name, iface, sizeof(ifr.ifr_name) - 1);
+	running = ioctl(fd, SIOCGIFFLAGS, &ifr) ? errno != ENODEV :
+		  (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
+	close(fd);
+	return running;
 }
 
 /* ---- changes ------------------------------------------------------------------- */

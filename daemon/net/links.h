@@ -7,6 +7,8 @@
 #ifndef DAG_LINKS_H
 #define DAG_LINKS_H
 
+#include <stdbool.h>
+
 #include "daemon/group/netaddr.h"
 
 struct links;
@@ -20,6 +22,8 @@ struct links_conf {
 int links_start(const struct links_conf *conf, struct links **ret);
 void links_stop(struct links *ln);		/* NULL is fine */
 
+/* Is there an interface of that name, up and with a link? */
+bool links_running(const char *iface);
 /* Ask the kernel now: in the order of interfaces; how many, or -errno. */
 int links_scan(struct netif *ret, unsigned max);
 

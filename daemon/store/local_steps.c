@@ -29,7 +29,7 @@ static int make_stepper(struct local *lo, const struct stores_conf *conf, bool w
 	char file[400], device[STORE_NAME_MAX + 16];
 	struct stepper_conf sc = {
 		.store = lo->name, .device = device, .member = conf->self, .file = file,
-		.history = conf->history,
+		.history = conf->history, .retry_ms = conf->step_retry_ms,
 	};
 	int rc;
 

@@ -26,6 +26,7 @@ struct stepper {
 	char *store, *device, *member, *file, *path;
 	struct history *history;
 	unsigned check_ms;
+	uint32_t retry_ms;
 	char boot[40];
 	pthread_t thread;
 	unsigned refs;			/* atomic */
@@ -40,6 +41,7 @@ struct stepper {
 	bool busy;
 	char running[300];
 	char lost[STEP_WHY_MAX];	/* what does not stand any more */
+	struct attempt attempt;		/* outlives the role: others ask for it */
 	int cancel;			/* eventfd */
 
 	/* the thread's own */
@@ -244,7 +246,7 @@ static void perform(struct stepper *sp, enum steps_act act, unsigned index)
 	struct announce *an = NULL;
 	struct step_env env;
 	uint64_t begin = now_ms();
-	bool ours = false, found;
+	bool ours = false, found, was_failed;
 	int rc;
 
 	found = act == STEPS_DO && step.kind == STEP_ADDRESS &&
@@ -270,7 +272,10 @@ static void perform(struct stepper *sp, enum steps_act act, unsigned index)
 	note_act(sp, act, &step, begin, rc, why);
 
 	pthread_mutex_lock(&sp->lock);
+	was_failed = sp->s.up_failed;
 	steps_ended(&sp->s, act, &step, rc, why[0] ? why : strerror(-rc));
+	if (sp->s.up_failed && !was_failed)
+		attempt_failed(&sp->attempt, sp->retry_ms, now_ms());
 	sp->running[0] = '\0';
 	sp->busy = false;
 	pthread_mutex_unlock(&sp->lock);
@@ -339,6 +344,8 @@ static void report(struct stepper *sp)
 	       state != STEPS_MOUNTED ? "dismount" :
 	       sp->reported != STEPS_MOUNTED ? "mount" : "address";
 	sp->reported = state;
+	if (state == STEPS_MOUNTED && sp->s.goal_up)
+		attempt_clear(&sp->attempt);
 	log_notice("store=%s epoch=%u steps=%s reason=%s%s%s%s", sp->store, sp->s.epoch,
 		   steps_state_name(state), sp->held ? sp->hold_reason : sp->reason,
 		   sp->s.error[0] ? " err=\"" : "", sp->s.error, sp->s.error[0] ? "\"" : "");
@@ -429,6 +436,7 @@ int stepper_create(const struct stepper_conf *conf, struct stepper **ret)
 	sp->path = conf->path ? strdup(conf->path) : NULL;
 	sp->history = conf->history;
 	sp->check_ms = conf->check_ms ? conf->check_ms : CHECK_MS;
+	sp->retry_ms = conf->retry_ms;
 	sp->refs = 1;
 	sp->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&sp->lock, NULL);
@@ -503,6 +511,8 @@ void stepper_set(struct stepper *sp, const struct stepper_goal *goal)
 	pthread_mutex_lock(&sp->lock);
 	/* Whoever mends the steps of a store that failed wants them to be tried. */
 	again = sp->s.up_failed && !same_plan(goal->plan, &sp->s.want);
+	if (again)
+		attempt_clear(&sp->attempt);
 	if (goal->up != sp->goal.up || goal->force != sp->goal.force ||
 	    goal->epoch != sp->goal.epoch || !sp->have_goal)
 		snprintf(sp->reason, sizeof(sp->reason), "%s", goal->reason);
@@ -532,9 +542,11 @@ void stepper_release(struct stepper *sp)
 	pthread_mutex_unlock(&sp->lock);
 }
 
-void stepper_retry(struct stepper *sp)
+void stepper_retry(struct stepper *sp, bool forget)
 {
 	pthread_mutex_lock(&sp->lock);
+	if (forget)
+		attempt_clear(&sp->attempt);
 	if (sp->s.up_failed || sp->s.down_failed)
 		apply(sp, NULL, true);
 	pthread_mutex_unlock(&sp->lock);
@@ -578,6 +590,8 @@ void stepper_status(struct stepper *sp, struct stepper_status *ret)
 	ret->state = steps_state(&sp->s);
 	ret->failed = sp->s.goal_up && sp->s.up_failed;
 	ret->epoch = sp->s.epoch;
+	ret->failures = sp->attempt.failures;
+	ret->retry_ms = attempt_left_ms(&sp->attempt, now_ms());
 	strcpy(ret->running, sp->running);
 	snprintf(ret->error, sizeof(ret->error), "%s", sp->s.error[0] ? sp->s.error : sp->lost);
 	pthread_mutex_unlock(&sp->lock);

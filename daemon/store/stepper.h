@@ -9,6 +9,7 @@
 #ifndef DAG_STEPPER_H
 #define DAG_STEPPER_H
 
+#include "daemon/store/attempt.h"
 #include "daemon/store/steps.h"
 
 struct stepper;
@@ -20,6 +21,7 @@ struct stepper_conf {
 	const char *path;		/* PATH of programs; NULL: the usual */
 	struct history *history;	/* may be NULL */
 	unsigned check_ms;		/* between checks of what is up; 0: 10 s */
+	uint32_t retry_ms;		/* first delay after a failure (attempt.h); 0: 60 s */
 };
 
 struct stepper_goal {
@@ -36,6 +38,8 @@ struct stepper_status {
 	enum steps_state state;
 	bool failed;			/* up was tried in this epoch and given up */
 	uint32_t epoch;
+	uint32_t failures;		/* activations in a row that failed here, … */
+	uint64_t retry_ms;		/* … and in what time the next may be tried; 0: now */
 	char running[300];		/* the step that is under way, or "" */
 	char error[STEP_WHY_MAX];
 };
@@ -52,8 +56,8 @@ void stepper_set(struct stepper *sp, const struct stepper_goal *goal);
 /* While held the goal is down, whatever stepper_set() says; reason as above. */
 void stepper_hold(struct stepper *sp, const char *reason);
 void stepper_release(struct stepper *sp);
-/* Forget that it failed. */
-void stepper_retry(struct stepper *sp);
+/* Try again what failed, once. forget: a person wants it, so the delay does not count. */
+void stepper_retry(struct stepper *sp, bool forget);
 /*
  * Wait until nothing is under way: 0 if all is up (or down, as asked), -ENOTRECOVERABLE
  * if not and err says why, -ETIMEDOUT.

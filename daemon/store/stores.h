@@ -37,6 +37,7 @@ struct stores_conf {
 	uint32_t park_timeout_ms;
 	uint64_t receive_ring_bytes;	/* per passive copy, power of two */
 	const char *state_dir;
+	uint32_t step_retry_ms;		/* first delay after steps that failed; 0: 60 s */
 	struct history *history;	/* may be NULL */
 	way_finder way;			/* to a member; NULL: its address in the state */
 	void *way_ctx;
@@ -102,8 +103,8 @@ int stores_report(struct stores *ss, const uint8_t uuid[16], struct candidate *r
 int stores_hold(struct stores *ss, const uint8_t uuid[16], const char *reason, unsigned timeout_ms,
 		char *err, size_t errlen);
 void stores_release(struct stores *ss, const uint8_t uuid[16]);
-/* A failed activation is tried again, once. */
-void stores_retry(struct stores *ss, const uint8_t uuid[16]);
+/* A failed activation is tried again, once. forget: a person wants it (attempt.h). */
+void stores_retry(struct stores *ss, const uint8_t uuid[16], bool forget);
 /* Until none is under way: 0; -ENOTRECOVERABLE: it is not as asked, err says why. */
 int stores_wait_steps(struct stores *ss, const uint8_t uuid[16], bool up, unsigned timeout_ms,
 		      char *err, size_t errlen);
@@ -113,6 +114,7 @@ void stores_sync(struct stores *ss);
 struct stores_failure {
 	uint8_t uuid[16];
 	uint32_t epoch;
+	uint64_t retry_ms;		/* it may be tried here again then; 0: now */
 	char reason[400];		/* "mount /srv/pg failed: cause; what to do" */
 };
 /* Stores that are active here and whose steps were tried once and failed: the
@@ -149,6 +151,7 @@ int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uin
  *   seed_done, seed_total, seed_rate, seed_left_seconds, error, comment,
  *   branches (of this member: epoch, first_lsn, end_lsn, bytes);
  *   of the active: steps (Mounted …, "": none), step (that runs), steps_failed
+ *   steps_retry_seconds: its steps failed here, it is no candidate for so long
  * The active's member reports itself and every passive copy (from their acks);
  * a passive's member reports its own.
  */

@@ -190,6 +190,8 @@ static void put_steps(struct json_object *o, const struct local *lo,
 	put_s(o, "steps", lo->steps ? steps_state_name(s.state) : "");
 	put_s(o, "step", s.running);
 	put_b(o, "steps_failed", s.failed);
+	if (s.failures)
+		put_f(o, "steps_retry_seconds", s.retry_ms / 1e3);
 	put_s(o, "error", error[0] ? error : s.error);
 }
 
@@ -259,6 +261,7 @@ static void add_passive(struct stores *ss, const struct group_store *st, struct 
 			struct json_object *list)
 {
 	struct json_object *o = json_object_new_object();
+	struct stepper_status steps;
 	struct passive_status p;
 	struct copy_view v;
 	uint64_t head;
@@ -294,6 +297,11 @@ static void add_passive(struct stores *ss, const struct group_store *st, struct 
 	put_u(o, "seed_total", p.seed_total);
 	put_b(o, "staged", p.staged_since_lsn != UINT64_MAX);
 	put_branches(o, lo);
+	if (lo->steps) {
+		stepper_status(lo->steps, &steps);
+		if (steps.retry_ms)
+			put_f(o, "steps_retry_seconds", steps.retry_ms / 1e3);
+	}
 	put_s(o, "error", lo->error ? lo->error_text : p.error_text);
 	put_agreed(o, &lo->cp);
 	json_object_array_add(list, o);

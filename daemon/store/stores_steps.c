@@ -56,12 +56,12 @@ void stores_release(struct stores *ss, const uint8_t uuid[16])
 	stepper_put(sp);
 }
 
-void stores_retry(struct stores *ss, const uint8_t uuid[16])
+void stores_retry(struct stores *ss, const uint8_t uuid[16], bool forget)
 {
 	struct stepper *sp = get(ss, uuid);
 
 	if (sp)
-		stepper_retry(sp);
+		stepper_retry(sp, forget);
 	stepper_put(sp);
 }
 
@@ -107,6 +107,7 @@ unsigned stores_failed(struct stores *ss, struct stores_failure *ret, unsigned m
 			continue;
 		memcpy(ret[n].uuid, lo->uuid, 16);
 		ret[n].epoch = s.epoch;
+		ret[n].retry_ms = s.retry_ms;
 		snprintf(ret[n].reason, sizeof(ret[n].reason), "%s", s.error);
 		n++;
 	}

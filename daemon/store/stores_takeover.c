@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "daemon/store/active_internal.h"
+#include "daemon/store/stepper.h"
 #include "daemon/store/stores_internal.h"
 
 /* Lock held. What the agreed state and this member know of the copy. */
 static void fill_report(struct stores *ss, struct local *lo, struct candidate *ret)
 {
+	struct stepper_status steps;
+
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret->member, sizeof(ret->member), "%s", ss->self);
 	ret->reachable = true;
@@ -19,6 +22,10 @@ static void fill_report(struct stores *ss, struct local *lo, struct candidate *r
 	if (lo->error)
 		ret->status = CAND_OTHER;
 	ret->blocked = ret->blocked || lo->cp.activation_blocked || lo->cp.suspended;
+	if (lo->steps) {
+		stepper_status(lo->steps, &steps);
+		ret->failed = steps.retry_ms;
+	}
 }
 
 int stores_seal(struct stores *ss, const uint8_t uuid[16], uint32_t epoch, struct candidate *ret)

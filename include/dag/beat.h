@@ -18,9 +18,10 @@
 
 #define DAG_BEAT_DAC		0x1u	/* its DAC bit is 1 */
 #define DAG_BEAT_STOPPING	0x2u	/* an orderly end has begun */
-#define DAG_BEAT_PANIC		0x4u	/* its kernel panics */
-#define DAG_BEAT_DISK		0x8u	/* a disk under an active store fails or hangs */
+#define DAG_BEAT_PANIC		0x4u	/* its kernel panics; of one that could still send */
+#define DAG_BEAT_DISK		0x8u	/* a disk under an active store hangs */
 #define DAG_BEAT_FLAGS		0xfu
+#define DAG_BEAT_LEAVING	(DAG_BEAT_STOPPING | DAG_BEAT_PANIC | DAG_BEAT_DISK)
 
 struct dag_beat {		/* 216 bytes */
 	__le32 magic;

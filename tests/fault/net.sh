@@ -133,10 +133,24 @@ node_start()
 		echo "state_dir = $work/state$n"
 		echo "run_dir = $work/run$n"
 		echo "receive_ring_mib = 4"
+		[ -z "${CONF:-}" ] || echo "$CONF"
 	} >"$work/conf$n"
 	ns "$n" "$build/tests/tools/memnode" --config "$work/conf$n" --store $store \
 		--acked "$work/acked$n" >>"$work/out$n" 2>>"$work/log$n" </dev/null &
+	echo $! >"$work/pid$n"
 	wait_for 20 test -S "$work/run$n/control.sock"
+}
+
+# daemon_kill N SIGNAL: the daemon alone, not its engine.
+daemon_kill()
+{
+	kill "-$2" "$(cat "$work/pid$1")"
+}
+
+# daemon_gone N
+daemon_gone()
+{
+	! kill -0 "$(cat "$work/pid$1")" 2>/dev/null
 }
 
 # node_kill N [SIGNAL]: all of the host at once. The dead hold their locks until they are

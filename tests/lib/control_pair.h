@@ -179,7 +179,7 @@ void stores_release(struct stores *ss, const uint8_t uuid[16])
 {
 }
 
-void stores_retry(struct stores *ss, const uint8_t uuid[16])
+void stores_retry(struct stores *ss, const uint8_t uuid[16], bool forget)
 {
 }
 

@@ -139,11 +139,11 @@ Test(cli, every_verb)
 	expect("store dismount pg", "{\"store\":\"pg\"}");
 	expect("store set pg --mount-point /srv/pg --fs-type ext4 --mount-options noatime --exec /h "
 	       "--unit a.service --service-address eth0=10.0.0.9/24 --step-timeout 30s "
-	       "--activate-at-start no",
+	       "--activate-at-start no --client-failover no",
 	       "{\"store\":\"pg\",\"mount_point\":\"/srv/pg\",\"fs_type\":\"ext4\","
 	       "\"mount_options\":\"noatime\",\"exec\":\"/h\",\"unit\":\"a.service\","
 	       "\"addresses\":\"eth0=10.0.0.9/24\",\"step_timeout_ms\":30000,"
-	       "\"activate_at_start\":\"no\"}");
+	       "\"activate_at_start\":\"no\",\"client_failover\":\"no\"}");
 	expect("store move pg --to n2 --comment why --skip-health --skip-lag --skip-maximum-active",
 	       "{\"store\":\"pg\",\"to\":\"n2\",\"comment\":\"why\",\"skip_health\":true,"
 	       "\"skip_lag\":true,\"skip_maximum_active\":true}");
@@ -189,6 +189,7 @@ Test(cli, refused)
 	refuse("copy seed pg", "--member MEMBER is missing");
 	refuse("mark pg", "NAME is missing");
 	refuse("store set pg --activate-at-start maybe", "yes|no");
+	refuse("store set pg --client-failover maybe", "yes|no");
 	refuse("member maintenance", "start|stop is missing");
 	refuse("member set n2 --policy some", "unrestricted|intrasite|blocked");
 	refuse("status --full", "unknown option");

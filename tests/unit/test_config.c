@@ -30,6 +30,7 @@ Test(config, defaults)
 	cr_assert_eq(cf.lease_ms, 10000);
 	cr_assert_eq(cf.park_timeout_ms, 20000);
 	cr_assert_eq(cf.receive_ring_mib, 64);
+	cr_assert_eq(cf.step_retry_s, 60);
 	cr_assert_eq(cf.log_level, LOG_LV_INFO);
 }
 
@@ -47,6 +48,7 @@ Test(config, every_key)
 				 "lease_ms = 0\n"
 				 "park_timeout_ms = 100000\n"
 				 "receive_ring_mib = 4\n"
+				 "step_retry_s = 5\n"
 				 "log_level = debug");
 
 	cr_assert_str_eq(cf.member, "node1.example");
@@ -60,6 +62,7 @@ Test(config, every_key)
 	cr_assert_eq(cf.lease_ms, 0);
 	cr_assert_eq(cf.park_timeout_ms, 100000);
 	cr_assert_eq(cf.receive_ring_mib, 4);
+	cr_assert_eq(cf.step_retry_s, 5);
 	cr_assert_eq(cf.log_level, LOG_LV_DEBUG);
 }
 
@@ -69,7 +72,8 @@ Test(config, refused)
 		"nonsense", "prot = 1", "port = 0", "port = 65535", "port = -1", "port = 1x",
 		"port =", "port = 99999999999999999999", "member = ../x", "member =",
 		"address = host.example", "state_dir = var", "security = none", "ktls = 2",
-		"io = aio", "lease_ms = 600001", "receive_ring_mib = 63", "receive_ring_mib = 2",
+		"io = aio", "lease_ms = 600001", "receive_ring_mib = 63", "step_retry_s = 0", "step_retry_s = 3601",
+	        "receive_ring_mib = 2",
 		"log_level = loud", "= 1", "port = 1\nport = 1",
 		"member = aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 	};

@@ -69,6 +69,7 @@ static void make(struct group_state *gs)
 	st->start_lsn = 1ull << 50;
 	st->min_in_sync = 1;
 	st->ack_durable = true;
+	st->client_stays = true;
 	add_copy(st, "node2")->suspended = true;
 	strcpy(st->copies[1].comment, "disk \"swap\" \\ späť");
 	st->copies[1].replay_lag_ms = 3600000;
@@ -154,6 +155,26 @@ Test(state, hostile_json)
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		expect_refused(bad[i][0], bad[i][1]);
+}
+
+/* A member that is older says nothing of it: the store moves, as by default. */
+Test(state, what_an_older_member_does_not_say)
+{
+	struct group_state a, b;
+	char err[256] = "", *json, *at, *end;
+
+	make(&a);
+	cr_assert_eq(group_state_init(&b), 0);
+	json = group_state_to_json(&a);
+	at = strstr(json, "\"client_stays\"");
+	cr_assert_not_null(at);
+	end = strchr(at, ',') + 1;
+	memmove(at, end, strlen(end) + 1);
+	cr_assert_eq(group_state_from_json(json, &b, err, sizeof(err)), 0, "%s", err);
+	cr_assert_not(b.stores[0].client_stays);
+	free(json);
+	group_state_free(&a);
+	group_state_free(&b);
 }
 
 Test(state, not_json)

@@ -66,7 +66,7 @@ static void start(void)
 {
 	struct stepper_conf conf = {
 		.store = "pg", .device = "/dev/mapper/pg", .member = "node1", .file = file, .path = bin,
-		.check_ms = 200,
+		.check_ms = 200, .retry_ms = 5000,
 	};
 
 	cr_assert_eq(stepper_create(&conf, &sp), 0);
@@ -176,9 +176,42 @@ Test(stepper, a_failure_names_step_cause_and_what_next)
 	up_is(-ENOTRECOVERABLE);
 	cr_assert_not_null(strstr(slurp("told"), "stop"));
 	make_hook("exit 0");
-	stepper_retry(sp);
+	stepper_retry(sp, true);
 	up_is(0);
 	cr_assert_not(status().failed);
+}
+
+/* What others are told: not here again, for a while, whatever role it has by then. */
+Test(stepper, failures_are_remembered_beyond_the_activation)
+{
+	uint64_t first;
+
+	cr_assert_eq(status().retry_ms, 0);
+	make_hook("[ $DAG_ACTION = stop ] || exit 3");
+	goal(true, false, 1, "activation");
+	up_is(-ENOTRECOVERABLE);
+	cr_assert_eq(status().failures, 1);
+	first = status().retry_ms;
+	cr_assert(first > 3000 && first <= 5000, "%llu", (unsigned long long)first);
+	goal(false, true, 1, "fence");
+	down_is(0);
+	cr_assert_eq(status().failures, 1);
+	cr_assert_gt(status().retry_ms, 0);
+	/* again, in the next activation, and by itself in the same one */
+	goal(true, false, 3, "activation");
+	up_is(-ENOTRECOVERABLE);
+	cr_assert_eq(status().failures, 2);
+	cr_assert_gt(status().retry_ms, 5000);
+	stepper_retry(sp, false);
+	up_is(-ENOTRECOVERABLE);
+	cr_assert_eq(status().failures, 3);
+	cr_assert_gt(status().retry_ms, 10000);
+	/* mended */
+	make_hook("exit 0");
+	stepper_retry(sp, false);
+	up_is(0);
+	cr_assert_eq(status().failures, 0);
+	cr_assert_eq(status().retry_ms, 0);
 }
 
 /* A zombie, which only its parent has not looked at yet, does not. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/control/takeover_rpc.h"
+#include "daemon/group/clientnet.h"
 
 static const struct candidate sample = {
 	.whole = true,
@@ -17,6 +18,8 @@ static const struct candidate sample = {
 	.end_lsn = 1ull << 40,
 	.copy_queue = 3,
 	.replay_queue = 70,
+	.failed = true,
+	.client = CLIENT_UP,
 };
 
 Test(takeover_rpc, a_report_travels)
@@ -32,6 +35,14 @@ Test(takeover_rpc, a_report_travels)
 	cr_assert(eq(u64, got.end_lsn, sample.end_lsn));
 	cr_assert(eq(u64, got.copy_queue, 3));
 	cr_assert(eq(u64, got.replay_queue, 70));
+	cr_assert(got.failed);
+	cr_assert(eq(int, got.client, CLIENT_UP));
+	/* a member that is older knows of neither: not failed, not judged */
+	json_object_object_del(obj, "failed");
+	json_object_object_del(obj, "client");
+	cr_assert(eq(int, candidate_from_obj(obj, &got, err, sizeof(err)), 0), "%s", err);
+	cr_assert_not(got.failed);
+	cr_assert(eq(int, got.client, CLIENT_NONE));
 	json_object_put(obj);
 }
 
@@ -42,6 +53,8 @@ Test(takeover_rpc, a_bad_report_is_refused)
 		"{\"whole\":true,\"status\":99,\"log_epoch\":1,\"end_lsn\":1,\"copy_queue\":0,\"replay_queue\":0}",
 		"{\"whole\":true,\"status\":0,\"log_epoch\":1,\"end_lsn\":-1,\"copy_queue\":0,\"replay_queue\":0}",
 		"{\"whole\":true,\"status\":0,\"log_epoch\":4294967296,\"end_lsn\":1,\"copy_queue\":0,\"replay_queue\":0}",
+		"{\"whole\":true,\"client\":4,\"status\":0,\"log_epoch\":1,\"end_lsn\":1,\"copy_queue\":0,\"replay_queue\":0}",
+		"{\"whole\":true,\"failed\":1,\"status\":0,\"log_epoch\":1,\"end_lsn\":1,\"copy_queue\":0,\"replay_queue\":0}",
 		"{\"whole\":true,\"status\":0,\"log_epoch\":\"1\",\"end_lsn\":1,\"copy_queue\":0,\"replay_queue\":0}",
 	};
 
