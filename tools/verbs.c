@@ -40,7 +40,7 @@ static const struct cli_opt group_create_opts[] = {
 };
 
 static const struct cli_opt group_set_opts[] = {
-	{ "--profile", CLI_WORD, "PROFILE", "profile", "times that fit together: lan 1.5 s lease, wan "
+	{ "--profile", CLI_WORD, "PROFILE", "profile", "times that fit together: lan 0.85 s lease, wan "
 	  "4 s, fast 0.6 s", false, "lan|wan|fast" },
 	{ "--heartbeat", CLI_DURATION, "TIME", "heartbeat_ms", "between two heartbeats of a path", false,
 	  NULL },

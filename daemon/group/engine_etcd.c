@@ -27,7 +27,7 @@
 
 #define CACHE_FILE	"engine-state.json"
 #define CACHE_BYTES_MAX	(16u << 20)
-#define POLL_MS_MAX	100
+#define POLL_MS_MAX	500
 #define POLL_MS_MIN	20
 #define LINEAR_MS	1000	/* and once in so long of a majority */
 #define SAVE_MS		200	/* not more often: a copy, for the next start */
