@@ -29,7 +29,7 @@
 
 static const struct cli_opt group_create_opts[] = {
 	{ "--engine", CLI_WORD, "KIND", "engine", "where the state is agreed: etcd, by a majority of "
-	  "the members; file, without one, for planned moves only (file)", false, "etcd|file" },
+	  "the members; file, without one, for planned moves only (etcd)", false, "etcd|file" },
 	{ "--engine-url", CLI_TEXT, "URLS", "engine_url", "with etcd: endpoints of one that runs "
 	  "already, instead of dagd's own", false, NULL },
 	{ "--profile", CLI_WORD, "PROFILE", "profile", "with etcd: lease and heartbeats for a local or "

@@ -125,7 +125,7 @@ static int take_quorum(struct rpc_call *call, struct new_group *ng)
 	uint8_t key[32];
 	size_t i;
 
-	ng->engine = "file";
+	ng->engine = "etcd";
 	ng->url = "";
 	if (rpc_str_opt(call->params, "engine", &ng->engine, call->err, sizeof(call->err)) ||
 	    rpc_str_opt(call->params, "engine_url", &ng->url, call->err, sizeof(call->err)) ||

@@ -123,7 +123,7 @@ group_up()
 	local n token
 
 	if [ "$NODE" -eq 1 ]; then
-		"$dagctl" group create lab || return 1
+		"$dagctl" group create lab --engine file || return 1
 		for ((n = 2; n <= NODES; n++)); do
 			token=$("$dagctl" member add "node$n" --address "10.92.0.$n" |
 				grep -o 'dag1/[^ "]*') || return 1

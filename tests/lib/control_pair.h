@@ -441,7 +441,7 @@ static inline void make_group(void)
 {
 	char token[600];
 
-	cr_assert_eq(ask(1, "group.create", "{\"name\":\"lab\"}", NULL), 0, "%s", message);
+	cr_assert_eq(ask(1, "group.create", "{\"name\":\"lab\",\"engine\":\"file\"}", NULL), 0, "%s", message);
 	invite(1, token, sizeof(token));
 	cr_assert_eq(ask(2, "group.join", token, NULL), 0, "%s", message);
 	wait_reachable(1, "node2");

@@ -47,7 +47,7 @@ Test(control, token_is_good_once)
 	char token[600], wrong[600];
 	size_t len;
 
-	cr_assert_eq(ask(1, "group.create", "{\"name\":\"lab\"}", NULL), 0, "%s", message);
+	cr_assert_eq(ask(1, "group.create", "{\"name\":\"lab\",\"engine\":\"file\"}", NULL), 0, "%s", message);
 	invite(1, token, sizeof(token));
 	/* a wrong secret: refused, and the invitation stands */
 	strcpy(wrong, token);
@@ -75,7 +75,7 @@ Test(control, token_for_another_name)
 	struct json_object *obj = NULL;
 	char params[600];
 
-	cr_assert_eq(ask(1, "group.create", "{\"name\":\"lab\"}", NULL), 0, "%s", message);
+	cr_assert_eq(ask(1, "group.create", "{\"name\":\"lab\",\"engine\":\"file\"}", NULL), 0, "%s", message);
 	cr_assert_eq(ask(1, "member.add", "{\"name\":\"node7\",\"address\":\"127.0.0.2\"}", &obj), 0);
 	snprintf(params, sizeof(params), "{\"token\":\"%s\"}", text_of(obj, "token"));
 	json_object_put(obj);
