@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/group/state.h"
+#include "daemon/watchdog.h"
 #include "include/dag/wire.h"
 
 #define CONFIG_BYTES_MAX	65536
@@ -25,6 +26,7 @@ static const struct word bool_words[] = { { "yes", 1 }, { "no", 0 }, { "on", 1 }
 					  { "true", 1 }, { "false", 0 }, { } };
 static const struct word io_words[] = { { "auto", LOOP_AUTO }, { "uring", LOOP_URING },
 					{ "posix", LOOP_POSIX }, { } };
+static const struct word on_stop_words[] = { { "move", ON_STOP_MOVE }, { "keep", ON_STOP_KEEP }, { } };
 static const struct word level_words[] = { { "err", LOG_LV_ERR }, { "warning", LOG_LV_WARN },
 					   { "notice", LOG_LV_NOTICE }, { "info", LOG_LV_INFO },
 					   { "debug", LOG_LV_DEBUG }, { } };
@@ -54,6 +56,9 @@ static const struct key keys[] = {
 	{ "park_timeout_ms", K_U32, AT(park_timeout_ms), 0, 100000, NULL },
 	{ "receive_ring_mib", K_POW2, AT(receive_ring_mib), 4, 1024, NULL },
 	{ "step_retry_s", K_U32, AT(step_retry_s), 1, 3600, NULL },
+	{ "on_stop", K_WORD, AT(on_stop), 0, 0, on_stop_words },
+	{ "watchdog", K_PATH, AT(watchdog), 0, 0, NULL },
+	{ "watchdog_timeout_s", K_U32, AT(watchdog_timeout_s), 2, 600, NULL },
 	{ "log_level", K_WORD, AT(log_level), 0, 0, level_words },
 };
 
@@ -72,6 +77,7 @@ void config_defaults(struct config *ret)
 	ret->park_timeout_ms = 20000;
 	ret->receive_ring_mib = 64;
 	ret->step_retry_s = 60;
+	ret->watchdog_timeout_s = WATCHDOG_SECONDS;
 	ret->log_level = LOG_LV_INFO;
 }
 

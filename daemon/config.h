@@ -18,6 +18,9 @@
 
 #define CONFIG_PATH	"/etc/dag/dag.conf"
 
+/* What an orderly end of the daemon does with the stores that are active here. */
+enum on_stop { ON_STOP_MOVE, ON_STOP_KEEP };
+
 struct config {
 	char member[64];		/* "": host name */
 	char address[64];		/* numeric; "": not set */
@@ -31,6 +34,9 @@ struct config {
 	uint32_t park_timeout_ms;
 	uint32_t receive_ring_mib;
 	uint32_t step_retry_s;
+	int on_stop;			/* enum on_stop */
+	char watchdog[256];		/* device; "": none */
+	uint32_t watchdog_timeout_s;
 	enum log_level log_level;
 };
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,9 @@
 #include "daemon/control/history.h"
 #include "daemon/group/engine_switch.h"
 #include "daemon/group/renewal.h"
+#include "daemon/systemd.h"
 #include "daemon/tap/tap.h"
+#include "daemon/watchdog.h"
 #include "include/dag/version.h"
 
 struct member {
@@ -23,6 +26,9 @@ struct member {
 	struct renewal *renewal;
 	struct control *control;
 	struct history *history;
+	struct watchdog *watchdog;	/* NULL: none is configured, or it cannot be had */
+	pthread_mutex_t signs_lock;
+	bool ending;			/* the control goes away */
 	int lock_fd;
 };
 
@@ -65,13 +71,44 @@ static int open_engine(struct member *mb)
 	return engine_switch_open(&sc, &mb->engine);
 }
 
+static void signs(void *ctx, struct watchdog_signs *ret)
+{
+	struct member *mb = ctx;
+
+	ret->renewal = renewal_beats(mb->renewal);
+	ret->lease_holds = renewal_holds(mb->renewal);
+	/* At the end the stores are closed one after the other: systemd limits that. */
+	pthread_mutex_lock(&mb->signs_lock);
+	if (mb->ending)
+		ret->shut = true;
+	else
+		control_signs(mb->control, ret);
+	pthread_mutex_unlock(&mb->signs_lock);
+}
+
+/* A member without it is better than none, but a person counts on it. */
+static void start_watchdog(struct member *mb)
+{
+	struct watchdog_conf conf = {
+		.path = mb->cf->watchdog, .seconds = mb->cf->watchdog_timeout_s,
+		.ops = &watchdog_device, .signs = signs, .ctx = mb,
+	};
+	int r = mb->cf->watchdog[0] ? watchdog_start(&conf, &mb->watchdog) : 0;
+
+	if (!r)
+		return;
+	log_err("watchdog device=%s msg=\"not used\" err=\"%s\"%s", mb->cf->watchdog, strerror(-r),
+		r == -EBUSY ? " next=\"RuntimeWatchdogSec=off in systemd-system.conf(5)\"" : "");
+	history_add(mb->history, "alert", "", NULL, "watchdog %s is not used: %s", mb->cf->watchdog,
+		    strerror(-r));
+}
+
 /* The lease first: a store that is taken up again needs it. */
 static int start(struct member *mb, const struct tap_ops *tap)
 {
 	struct renewal_conf rc = {
 		.lease = tap->lease,
 		.period_ms = lease_period_ms(mb->cf),
-		.watchdog_fd = -1,
 	};
 	struct control_conf cc = { .cf = mb->cf, .tap = tap };
 	int r;
@@ -93,7 +130,10 @@ static int start(struct member *mb, const struct tap_ops *tap)
 	if (r)
 		return r;
 	cc.renewal = mb->renewal;
-	return control_start(&cc, &mb->control);
+	r = control_start(&cc, &mb->control);
+	if (!r)
+		start_watchdog(mb);
+	return r;
 }
 
 int member_start(const struct member_conf *conf, struct member **ret)
@@ -105,6 +145,7 @@ int member_start(const struct member_conf *conf, struct member **ret)
 		return -ENOMEM;
 	mb->cf = conf->cf;
 	mb->lock_fd = -1;
+	pthread_mutex_init(&mb->signs_lock, NULL);
 	r = start(mb, conf->tap);
 	if (r) {
 		member_stop(mb);
@@ -114,10 +155,31 @@ int member_start(const struct member_conf *conf, struct member **ret)
 	return 0;
 }
 
+/*
+ * A restart is a pause and no more; an end is not to make others wait for the lease to
+ * run out. Without a quorum there are no others.
+ */
+static bool leaves(struct member *mb)
+{
+	if (!mb->control || !mb->renewal || !mb->engine->ops->release)
+		return false;
+	return mb->cf->on_stop == ON_STOP_MOVE && !systemd_restarts("dagd.service");
+}
+
 void member_stop(struct member *mb)
 {
+	bool leaving = leaves(mb);
+
+	if (leaving)
+		control_leave(mb->control);
+	pthread_mutex_lock(&mb->signs_lock);
+	mb->ending = true;
+	pthread_mutex_unlock(&mb->signs_lock);
 	if (mb->control)
 		control_stop(mb->control);
+	if (leaving)
+		renewal_let_go(mb->renewal, "dagd is stopped");
+	watchdog_stop(mb->watchdog);
 	if (mb->renewal)
 		renewal_stop(mb->renewal);
 	if (mb->engine)
@@ -126,6 +188,7 @@ void member_stop(struct member *mb)
 	history_close(mb->history);
 	if (mb->lock_fd >= 0)
 		close(mb->lock_fd);
+	pthread_mutex_destroy(&mb->signs_lock);
 	free(mb);
 }
 

@@ -13,6 +13,12 @@
 #define NETIFS_SEEN	64
 #define PATHS_SEEN	(GROUP_MEMBERS_MAX * NETWORK_PATHS_MAX)
 
+struct clientwatch {
+	struct netif ni[NETIFS_SEEN];
+	unsigned nr, nr_res;
+	struct net_result res[PATHS_SEEN];
+};
+
 /* Those without an interface's name are where the client network is, or nowhere. */
 static int service_links(const struct group_store *st)
 {
@@ -30,55 +36,56 @@ static int service_links(const struct group_store *st)
 	return ret;
 }
 
-/* malloc'ed; NULL: none. */
-static struct net_result *paths_now(struct control *ct, unsigned *ret_nr)
+static void see_paths(struct clientwatch *cw, struct heartbeats *hs)
 {
-	struct heartbeats *hs = control_heartbeats(ct);
-	struct heartbeats_path *seen;
-	struct net_result *res;
-	unsigned nr;
+	struct heartbeats_path *seen = calloc(PATHS_SEEN, sizeof(*seen));
 
-	*ret_nr = 0;
-	if (!hs)
-		return NULL;
-	seen = calloc(PATHS_SEEN, sizeof(*seen));
-	res = calloc(PATHS_SEEN, sizeof(*res));
-	nr = seen && res ? heartbeats_view(hs, seen, PATHS_SEEN) : 0;
-	for (unsigned i = 0; i < nr; i++) {
-		memcpy(res[i].member, seen[i].member, sizeof(res[i].member));
-		res[i].local = seen[i].at.local;
-		res[i].remote = seen[i].at.remote;
-		res[i].known = seen[i].known;
-		res[i].up = seen[i].up;
+	cw->nr_res = seen ? heartbeats_view(hs, seen, PATHS_SEEN) : 0;
+	for (unsigned i = 0; i < cw->nr_res; i++) {
+		struct net_result *r = &cw->res[i];
+
+		memcpy(r->member, seen[i].member, sizeof(r->member));
+		r->local = seen[i].at.local;
+		r->remote = seen[i].at.remote;
+		r->known = seen[i].known;
+		r->up = seen[i].up;
 	}
 	free(seen);
-	*ret_nr = nr;
-	return res;
 }
 
-enum client_state clientwatch_state(struct control *ct, struct group_state *gs,
+struct clientwatch *clientwatch_look(struct control *ct)
+{
+	struct clientwatch *cw = calloc(1, sizeof(*cw));
+	struct heartbeats *hs = control_heartbeats(ct);
+	int n = cw ? links_scan(cw->ni, NETIFS_SEEN) : -1;
+
+	if (n < 0) {
+		free(cw);
+		return NULL;
+	}
+	cw->nr = n;
+	if (hs)
+		see_paths(cw, hs);
+	return cw;
+}
+
+void clientwatch_free(struct clientwatch *cw)
+{
+	free(cw);
+}
+
+enum client_state clientwatch_state(const struct clientwatch *cw, struct group_state *gs,
 				    const struct group_store *st, bool *had)
 {
 	struct client_view v = { .service = service_links(st), .had = had && *had };
-	struct net_result *res;
-	enum client_state state;
-	struct netif *ni;
-	int n;
 
-	ni = calloc(NETIFS_SEEN, sizeof(*ni));
-	n = ni ? links_scan(ni, NETIFS_SEEN) : -1;
-	if (n < 0) {	/* no news of a loss */
-		free(ni);
+	if (!cw)
 		return CLIENT_NONE;
-	}
-	res = paths_now(ct, &v.nr_res);
-	v.ni = ni;
-	v.nr = n;
-	v.res = res;
+	v.ni = cw->ni;
+	v.nr = cw->nr;
+	v.res = cw->res;
+	v.nr_res = cw->nr_res;
 	if (had)
-		*had |= client_address(gs, ni, n);
-	state = client_judge(gs, &v);
-	free(res);
-	free(ni);
-	return state;
+		*had |= client_address(gs, v.ni, v.nr);
+	return client_judge(gs, &v);
 }

@@ -10,12 +10,16 @@
 #include "daemon/group/clientnet.h"
 
 struct control;
+struct clientwatch;
 
+/* As it is now; NULL: it cannot be told, which is no news of a loss. */
+struct clientwatch *clientwatch_look(struct control *ct);
+void clientwatch_free(struct clientwatch *cw);	/* NULL is fine */
 /*
  * Can clients reach the store here? *had (may be NULL): kept by the caller; an address
  * in the client network was seen once, so that its absence is a loss.
  */
-enum client_state clientwatch_state(struct control *ct, struct group_state *gs,
+enum client_state clientwatch_state(const struct clientwatch *cw, struct group_state *gs,
 				    const struct group_store *st, bool *had);
 
 #endif

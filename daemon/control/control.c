@@ -24,6 +24,9 @@
 #include "daemon/control/networks.h"
 #include "daemon/group/renewal.h"
 #include "daemon/net/heartbeat_udp.h"
+#include "daemon/watchdog.h"
+
+#define LEAVE_MS	20000	/* no store is begun with after that */
 
 struct stores *control_use(struct rpc_call *call)
 {
@@ -474,6 +477,26 @@ int control_start(const struct control_conf *conf, struct control **ret)
 	}
 	*ret = ct;
 	return 0;
+}
+
+void control_signs(struct control *ct, struct watchdog_signs *ret)
+{
+	ret->has_manager = ct->manager;
+	ret->manager = ct->manager ? manager_turns(ct->manager) : 0;
+	if (pthread_rwlock_tryrdlock(&ct->use))
+		return;
+	ret->shut = !ct->stores || stores_shut(ct->stores);
+	pthread_rwlock_unlock(&ct->use);
+}
+
+void control_leave(struct control *ct)
+{
+	if (!ct->handover)
+		return;
+	if (ct->heartbeats)
+		heartbeats_say(ct->heartbeats, DAG_BEAT_STOPPING, true);
+	handover_leave(ct->handover, LEAVE_MS);
+	manager_leave(ct->manager);
 }
 
 void control_stop(struct control *ct)

@@ -29,6 +29,15 @@ struct control_conf {
 
 /* The process must ignore SIGPIPE: a peer may go away under a TLS write. */
 int control_start(const struct control_conf *conf, struct control **ret);
+/*
+ * Before an orderly end, where others can take over: says so to them, hands over every
+ * store that can go (20 s at most to begin with one) and the manager's role. What is
+ * left goes down with control_stop(), and others take it when the lease is let go.
+ */
+void control_leave(struct control *ct);
+struct watchdog_signs;
+/* Of the threads here and of the stores; never waits. */
+void control_signs(struct control *ct, struct watchdog_signs *ret);
 /* Orderly: no new work, running requests are cut, stores closed in order. */
 void control_stop(struct control *ct);
 

@@ -53,6 +53,7 @@ struct handover {
 	/* the thread's */
 	struct stores_failure failed[GROUP_STORES_MAX];
 	bool had_client;
+	struct group_state gs;
 };
 
 static uint64_t now_ms(void)
@@ -187,17 +188,15 @@ static int hand_over(struct handover *ho, struct wish *w)
 		.skip_lag = true, .client_above = w->cause == CAUSE_CLIENT ? w->client : CLIENT_NONE,
 	};
 	struct json_object *verdicts = NULL;
-	struct group_state gs;
+	struct group_state *gs = &ho->gs;
 	struct group_store *st;
 	char target[64];
 	int r;
 
-	r = group_state_init(&gs);
-	if (!r)
-		r = ho->ct->engine->ops->snapshot(ho->ct->engine, &gs);
-	st = r ? NULL : group_find_store_uuid(&gs, w->uuid);
+	r = ho->ct->engine->ops->snapshot(ho->ct->engine, gs);
+	st = r ? NULL : group_find_store_uuid(gs, w->uuid);
 	if (!r && st && !st->removed && !strcmp(st->active, ho->ct->cf->member)) {
-		r = choose_target(ho->ct, &gs, st, &rule, target, &verdicts);
+		r = choose_target(ho->ct, gs, st, &rule, target, &verdicts);
 		if (!r)
 			r = move(ho, w, target);
 		else if (w->cause == CAUSE_STEPS && !w->retry_ms)
@@ -206,7 +205,6 @@ static int hand_over(struct handover *ho, struct wish *w)
 			alert(ho, w, verdicts);
 	}
 	json_object_put(verdicts);
-	group_state_free(&gs);
 	return r;
 }
 
@@ -255,14 +253,14 @@ static void judge_hang(struct handover *ho, uint64_t hung, const char *name)
 		heartbeats_say(hs, DAG_BEAT_DISK, hangs);
 }
 
-static void look_at_store(struct handover *ho, struct group_state *gs, const struct group_store *st)
+static void look_at_store(struct handover *ho, const struct clientwatch *cw, const struct group_store *st)
 {
 	enum client_state state = CLIENT_NONE;
 	char why[160];
 	struct wish *w;
 
 	if (!st->client_stays && !st->manual && !st->dismounted)
-		state = clientwatch_state(ho->ct, gs, st, &ho->had_client);
+		state = clientwatch_state(cw, &ho->gs, st, &ho->had_client);
 	snprintf(why, sizeof(why), "the client network of %s is lost: %s", ho->ct->cf->member,
 		 client_state_name(state));
 	pthread_mutex_lock(&ho->lock);
@@ -281,16 +279,20 @@ static void look_at_store(struct handover *ho, struct group_state *gs, const str
 
 static void look_at_stores(struct handover *ho)
 {
-	struct group_state gs;
+	struct clientwatch *cw = NULL;
 
-	if (group_state_init(&gs))
+	if (ho->ct->engine->ops->snapshot(ho->ct->engine, &ho->gs) || ho->gs.unconfirmed)
 		return;
-	if (!ho->ct->engine->ops->snapshot(ho->ct->engine, &gs) && !gs.unconfirmed)
-		for (uint32_t i = 0; i < gs.nr_stores; i++)
-			if (!gs.stores[i].removed && gs.stores[i].epoch &&
-			    !strcmp(gs.stores[i].active, ho->ct->cf->member))
-				look_at_store(ho, &gs, &gs.stores[i]);
-	group_state_free(&gs);
+	for (uint32_t i = 0; i < ho->gs.nr_stores; i++) {
+		const struct group_store *st = &ho->gs.stores[i];
+
+		if (st->removed || !st->epoch || strcmp(st->active, ho->ct->cf->member))
+			continue;
+		if (!cw)
+			cw = clientwatch_look(ho->ct);
+		look_at_store(ho, cw, st);
+	}
+	clientwatch_free(cw);
 }
 
 /* What nobody has a reason for any more is not done. */
@@ -404,6 +406,11 @@ int handover_start(struct control *ct, struct handover **ret)
 	if (!ho)
 		return -ENOMEM;
 	ho->ct = ct;
+	r = group_state_init(&ho->gs);
+	if (r) {
+		free(ho);
+		return r;
+	}
 	pthread_mutex_init(&ho->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -412,6 +419,7 @@ int handover_start(struct control *ct, struct handover **ret)
 	pthread_condattr_destroy(&attr);
 	r = -pthread_create(&ho->thread, NULL, handover_main, ho);
 	if (r) {
+		group_state_free(&ho->gs);
 		free(ho);
 		return r;
 	}
@@ -429,5 +437,6 @@ void handover_stop(struct handover *ho)
 	pthread_cond_destroy(&ho->wake);
 	pthread_cond_destroy(&ho->left);
 	pthread_mutex_destroy(&ho->lock);
+	group_state_free(&ho->gs);
 	free(ho);
 }

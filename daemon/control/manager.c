@@ -13,6 +13,7 @@
 #include "daemon/control/history.h"
 #include "daemon/control/takeover_rpc.h"
 #include "daemon/group/dac.h"
+#include "daemon/group/managership.h"
 #include "daemon/group/renewal.h"
 #include "daemon/group/takeover.h"
 #include "daemon/net/heartbeat_udp.h"
@@ -47,6 +48,8 @@ struct manager {
 	pthread_cond_t wake, work;	/* the thread; the workers */
 	pthread_t thread, workers[WORKERS];
 	bool stop, fresh;
+	unsigned long turns;		/* atomic */
+	bool leaving;			/* the daemon stops: no role is taken any more */
 	struct group_state gs;
 	struct dac dac;
 	uint64_t said;			/* by the heartbeats: generation, bit */
@@ -132,6 +135,12 @@ static void read_leases(struct manager *mg, uint64_t now)
 	}
 }
 
+/* Other engines know no leases: planned moves only, and nothing to wait for. */
+static bool has_quorum(const struct manager *mg)
+{
+	return !strcmp(mg->gs.engine, "etcd");
+}
+
 /* ---- who acts first --------------------------------------------------------- */
 
 static bool live(struct manager *mg, const char *name)
@@ -141,25 +150,19 @@ static bool live(struct manager *mg, const char *name)
 	return !strcmp(name, mg->ct->cf->member) || (se && se->live);
 }
 
-/* 0: we are the manager, or the first of those that live where it is gone. */
+/* By member of the state. */
+static void who_lives(struct manager *mg, bool ret[GROUP_MEMBERS_MAX])
+{
+	for (uint32_t i = 0; i < mg->gs.nr_members; i++)
+		ret[i] = live(mg, mg->gs.members[i].name);
+}
+
 static unsigned rank_of_self(struct manager *mg)
 {
-	const char *self = mg->ct->cf->member;
-	unsigned rank = 0;
+	bool lives[GROUP_MEMBERS_MAX];
 
-	if (!strcmp(mg->gs.manager, self))
-		return 0;
-	if (mg->gs.manager[0] && live(mg, mg->gs.manager))
-		rank = 1;
-	for (uint32_t i = 0; i < mg->gs.nr_members; i++) {
-		const char *name = mg->gs.members[i].name;
-
-		if (!strcmp(name, self))
-			break;
-		if (strcmp(name, mg->gs.manager) && live(mg, name))
-			rank++;
-	}
-	return rank;
+	who_lives(mg, lives);
+	return manager_rank(&mg->gs, mg->ct->cf->member, lives);
 }
 
 struct manager_edit {
@@ -182,7 +185,7 @@ static void become_manager(struct manager *mg)
 	struct manager_edit e = { .from = from, .to = mg->ct->cf->member };
 	int r;
 
-	if (!strcmp(mg->gs.manager, e.to) || (mg->gs.manager[0] && live(mg, mg->gs.manager)) ||
+	if (mg->leaving || !strcmp(mg->gs.manager, e.to) || (mg->gs.manager[0] && live(mg, mg->gs.manager)) ||
 	    rank_of_self(mg))
 		return;
 	snprintf(from, sizeof(from), "%s", mg->gs.manager);
@@ -191,6 +194,45 @@ static void become_manager(struct manager *mg)
 	pthread_mutex_lock(&mg->lock);
 	if (!r)
 		log_notice("group=%s manager=%s former=%s", mg->gs.name, e.to, from);
+}
+
+int manager_give(struct manager *mg, const char *from, char *err, size_t errlen)
+{
+	char was[sizeof(mg->gs.manager)], to[sizeof(mg->gs.manager)];
+	struct manager_edit e = { .from = was, .to = to };
+	bool lives[GROUP_MEMBERS_MAX];
+	const char *name;
+	int r;
+
+	pthread_mutex_lock(&mg->lock);
+	who_lives(mg, lives);
+	for (uint32_t i = 0; i < mg->gs.nr_members; i++)
+		lives[i] = lives[i] && control_may_take(mg->ct, mg->gs.members[i].name);
+	name = has_quorum(mg) && !strcmp(mg->gs.manager, from) ?
+	       manager_successor(&mg->gs, from, lives) : NULL;
+	snprintf(was, sizeof(was), "%s", from);
+	snprintf(to, sizeof(to), "%s", name ? name : "");
+	pthread_mutex_unlock(&mg->lock);
+	if (!to[0])
+		return 0;
+	r = mg->engine->ops->txn_group(mg->engine, edit_manager, &e, err, errlen);
+	if (!r)
+		log_notice("manager=%s former=%s", to, from);
+	return r == -ESTALE ? 0 : r;
+}
+
+void manager_leave(struct manager *mg)
+{
+	char err[200] = "";
+	int r;
+
+	pthread_mutex_lock(&mg->lock);
+	mg->leaving = true;
+	pthread_mutex_unlock(&mg->lock);
+	r = manager_give(mg, mg->ct->cf->member, err, sizeof(err));
+	if (r)
+		log_warn("manager msg=\"role not given on, it ends with the lease\" err=\"%s\"",
+			 err[0] ? err : strerror(-r));
 }
 
 /* ---- wishes --------------------------------------------------------------------- */
@@ -407,12 +449,6 @@ static void step(struct manager *mg, struct seat *se, const struct takeover_view
 
 /* ---- the thread -------------------------------------------------------------------- */
 
-/* Other engines know no leases: planned moves only, and nothing to wait for. */
-static bool has_quorum(const struct manager *mg)
-{
-	return !strcmp(mg->gs.engine, "etcd");
-}
-
 /* What our heartbeats say. */
 static void tell_others(struct manager *mg)
 {
@@ -478,6 +514,7 @@ static void *manager_main(void *arg)
 	pthread_mutex_lock(&mg->lock);
 	while (!mg->stop) {
 		turn(mg);
+		__atomic_fetch_add(&mg->turns, 1, __ATOMIC_RELAXED);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += TICK_MS * 1000000;
 		if (until.tv_nsec >= 1000000000) {
@@ -593,6 +630,11 @@ void manager_confirm(struct manager *mg)
 	dac_confirm(&mg->dac);
 	pthread_cond_signal(&mg->wake);
 	pthread_mutex_unlock(&mg->lock);
+}
+
+unsigned long manager_turns(struct manager *mg)
+{
+	return __atomic_load_n(&mg->turns, __ATOMIC_RELAXED);
 }
 
 bool manager_allows(struct manager *mg)

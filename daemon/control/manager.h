@@ -22,6 +22,13 @@ struct group_state;
 
 int manager_start(struct control *ct, struct renewal *rn, struct manager **ret);
 void manager_stop(struct manager *mg);
+/*
+ * `from` gives the manager's role up: another member that lives takes it by agreement.
+ * 0 too where it does not have the role, or nobody is there to take it.
+ */
+int manager_give(struct manager *mg, const char *from, char *err, size_t errlen);
+/* The same for this member, which takes no role any more: the daemon stops. */
+void manager_leave(struct manager *mg);
 /* The agreed state changed. */
 void manager_apply(struct manager *mg, const struct group_state *gs);
 /* A member said which generation it is in and whether it may activate. */
@@ -32,6 +39,8 @@ void manager_dac(struct manager *mg, uint64_t *ret_generation, bool *ret_bit);
 void manager_confirm(struct manager *mg);
 /* Did the activation mode let stores be activated? Always, without a quorum. */
 bool manager_allows(struct manager *mg);
+/* Grows with each turn of the thread. */
+unsigned long manager_turns(struct manager *mg);
 /* For status: manager, dac, own lease, and per host what is watched. */
 struct json_object *manager_status(struct manager *mg);
 

@@ -154,6 +154,7 @@ int verb_copy_seal(struct rpc_call *call, struct json_object **ret)
 
 static int client_here(struct rpc_call *call, const uint8_t uuid[16], struct candidate *report)
 {
+	struct clientwatch *cw;
 	struct group_store *st;
 	struct group_state gs;
 	int r = control_state(call, &gs);
@@ -161,8 +162,10 @@ static int client_here(struct rpc_call *call, const uint8_t uuid[16], struct can
 	if (r)
 		return r;
 	st = group_find_store_uuid(&gs, uuid);
+	cw = clientwatch_look(call->ct);
 	if (st)
-		report->client = clientwatch_state(call->ct, &gs, st, NULL);
+		report->client = clientwatch_state(cw, &gs, st, NULL);
+	clientwatch_free(cw);
 	group_state_free(&gs);
 	return 0;
 }

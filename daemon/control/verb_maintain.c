@@ -13,6 +13,7 @@
 
 #include "daemon/control/control_int.h"
 #include "daemon/control/history.h"
+#include "daemon/control/manager.h"
 #include "daemon/group/balance.h"
 #include "daemon/group/state_json.h"
 
@@ -311,13 +312,19 @@ static int move_all_away(struct rpc_call *call, const char *member, struct json_
 static int begin_maintenance(struct rpc_call *call, const char *member, struct json_object *moved)
 {
 	bool was = false, ignored;
-	char why[ERR_BYTES];
+	char why[ERR_BYTES] = "";
 	int r, undone;
 
 	/* first the block, or what is moved away could come back */
 	r = set_flag(call, member, true, &was);
 	if (!r)
 		r = move_all_away(call, member, moved);
+	if (!r && call->ct->manager) {
+		r = manager_give(call->ct->manager, member, why, sizeof(why));
+		if (r)
+			call_fail(call, r, "the manager's role is not given on: %.700s",
+				  why[0] ? why : strerror(-r));
+	}
 	if (!r)
 		return 0;
 	snprintf(why, sizeof(why), "%s", call->err);

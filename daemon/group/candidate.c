@@ -87,6 +87,8 @@ static const char *member_reason(const struct candidate *c, const struct candida
 {
 	if (rule->only[0] && strcmp(rule->only, c->member))
 		return "another target was asked for";
+	if (c->ended)
+		return "its lease has ended";
 	if (c->stopped)
 		return "member is stopped";
 	if (!c->reachable)
@@ -108,7 +110,7 @@ static const char *copy_reason(const struct candidate *c, const struct candidate
 {
 	if (c->blocked)
 		return "activation of the copy is blocked";
-	if (c->failed)
+	if (c->failed && !rule->failed_too)
 		return "was tried a short time ago and could not be activated";
 	if (rule->client_above && c->client <= rule->client_above)
 		return "its client network is no better";
@@ -187,6 +189,8 @@ static bool before(const struct candidate *a, const struct candidate *b,
 {
 	int by_log = compare_log(a, b, rule);
 
+	if (a->failed != b->failed)
+		return b->failed;
 	if (beyond_preferred(a) != beyond_preferred(b))
 		return beyond_preferred(b);
 	if (tier(a, rule) != tier(b, rule))

@@ -35,6 +35,7 @@ struct candidate {
 	bool blocked;			/* of the copy */
 	bool maintenance, stopped;	/* of the member */
 	bool failed;			/* its steps failed a short time ago (store/attempt.h) */
+	bool ended;			/* its lease has ended: it is the one that is replaced */
 	uint32_t policy, dial;		/* of the member */
 	uint32_t preference;
 	enum candidate_status status;
@@ -56,6 +57,7 @@ struct candidate_rule {
 	char old_site[32];		/* of the old active */
 	int client_above;		/* the active lost its client network: who is better */
 	bool skip_health, skip_lag, skip_max_active;
+	bool failed_too;		/* the store is down: one that failed is better than none */
 	bool best_effort;		/* a person takes the loss */
 	char only[64];			/* a person named the target; "": any */
 };
@@ -70,7 +72,7 @@ struct candidate_verdict {
 
 /*
  * candidate_rank - all n candidates, best first; those that are not eligible come
- * last, each with the reason. Order: below max_preferred before above it; tiers of
+ * last, each with the reason. Order: those whose steps failed last; below max_preferred before above it; tiers of
  * semantics 27; most of the ended epoch's log; preference; name. Where every
  * eligible one has the dial Lossless, preference comes before the log. What a
  * reachable copy has more can be fetched, so the dial counts that as not lost.

@@ -31,7 +31,7 @@ struct engine_host {
 	uint64_t fence;
 	uint64_t lease_rev;		/* grows with each renewal or release, by nothing else */
 	uint64_t seen_boot_ns;		/* when this host first saw lease_rev */
-	bool released;			/* given up in order: nothing to wait for */
+	bool released;			/* given up: its module has ended, nothing to wait for */
 	uint32_t lease_ms;		/* that it may count on by lease_rev; 0: as the profile says */
 	uint32_t nr_facts;
 	struct engine_fact facts[GROUP_STORES_MAX];
@@ -98,7 +98,7 @@ struct engine_ops {
 	int (*fence)(struct engine *en, uint64_t *ret);
 	/* The stores that were taken away are closed: go on under this fence. */
 	int (*accept_fence)(struct engine *en, uint64_t fence);
-	/* Give the lease up: every store here is closed. */
+	/* Give the lease up: the module completes nothing any more (renewal.h, R3). */
 	int (*release)(struct engine *en);
 	/* Leases of all members; returns how many, at most max. Never waits. */
 	unsigned (*hosts)(struct engine *en, struct engine_host *ret, unsigned max);

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "daemon/log.h"
 
 #define PERIOD_MS_MIN	20
 #define PERIOD_MS_MAX	60000
+#define SETTLE_MS	20	/* for completions that passed the check before */
 
 struct renewal {
 	struct renewal_conf conf;
@@ -22,6 +22,9 @@ struct renewal {
 	pthread_cond_t wake;
 	bool stop, kicked;
 	char withheld[128];		/* why; "": it is not */
+	bool final;			/* for good */
+	bool let_go;			/* it was; for renewal_let_go() and the thread */
+	uint64_t fence;			/* the module has it; the thread's */
 	uint32_t period_ms;
 
 	pthread_mutex_t hook_lock;	/* held while a hook runs */
@@ -74,13 +77,43 @@ static int accept_fence(struct renewal *rn)
 	return en->ops->accept_fence(en, fence);
 }
 
+/*
+ * R3. Once for each time that it is withheld: tried once, since a lease that is not
+ * released just ends. Only the thread renews, so nothing is renewed after it.
+ */
+static void let_go(struct renewal *rn)
+{
+	const struct timespec settle = { .tv_nsec = SETTLE_MS * 1000000l };
+	struct engine *en = rn->conf.engine;
+	int r = 0;
+
+	if (rn->fence)
+		r = rn->conf.lease(rn->fence, 0);
+	if (!r) {
+		atomic_store(&rn->deadline_ns, 0);
+		nanosleep(&settle, NULL);
+	}
+	if (!r && en->ops->release)
+		r = en->ops->release(en);
+	if (r)
+		log_warn("lease msg=\"not released, it runs out\" err=\"%s\"", strerror(-r));
+	pthread_mutex_lock(&rn->lock);
+	rn->let_go = true;
+	pthread_cond_broadcast(&rn->wake);
+	pthread_mutex_unlock(&rn->lock);
+}
+
 static bool withheld(struct renewal *rn)
 {
-	bool is;
+	bool is, done;
 
 	pthread_mutex_lock(&rn->lock);
 	is = rn->withheld[0];
+	done = rn->let_go;
+	rn->let_go = is && done;
 	pthread_mutex_unlock(&rn->lock);
+	if (is && !done)
+		let_go(rn);
 	return is;
 }
 
@@ -100,12 +133,11 @@ static int renew(struct renewal *rn)
 	}
 	if (r)
 		return r;
+	rn->fence = fence;
 	r = rn->conf.lease(fence, deadline);
 	if (r)
 		return r;
 	atomic_store(&rn->deadline_ns, deadline);
-	if (rn->conf.watchdog_fd >= 0 && write(rn->conf.watchdog_fd, "\0", 1) < 0)
-		log_warn("watchdog msg=\"not petted\" err=\"%m\"");
 	return 0;
 }
 
@@ -236,11 +268,27 @@ void renewal_set_period(struct renewal *rn, uint32_t period_ms)
 void renewal_withhold(struct renewal *rn, const char *why)
 {
 	pthread_mutex_lock(&rn->lock);
+	if (rn->final) {
+		pthread_mutex_unlock(&rn->lock);
+		return;
+	}
 	if (why && !rn->withheld[0])
-		log_err("lease msg=\"withheld, others take over\" why=\"%s\"", why);
+		log_err("lease msg=\"let go, others take over\" why=\"%s\"", why);
 	else if (!why && rn->withheld[0])
-		log_notice("lease msg=\"no longer withheld\"");
+		log_notice("lease msg=\"taken up again\"");
 	snprintf(rn->withheld, sizeof(rn->withheld), "%s", why ? why : "");
+	pthread_mutex_unlock(&rn->lock);
+}
+
+void renewal_let_go(struct renewal *rn, const char *why)
+{
+	pthread_mutex_lock(&rn->lock);
+	snprintf(rn->withheld, sizeof(rn->withheld), "%s", why);
+	rn->final = rn->kicked = true;
+	rn->let_go = false;
+	pthread_cond_broadcast(&rn->wake);
+	while (!rn->let_go)
+		pthread_cond_wait(&rn->wake, &rn->lock);
 	pthread_mutex_unlock(&rn->lock);
 }
 

@@ -10,7 +10,10 @@
  *  R1 the module gets no deadline that was not committed under the fence that
  *     this host has accepted;
  *  R2 a new fence is accepted only when every store that the group has given to
- *     somebody else is closed here (hooks.settled).
+ *     somebody else is closed here (hooks.settled);
+ *  R3 the lease is released in the engine only when the module has been told that it
+ *     is over and has had time to take what was being completed back: from there on
+ *     it completes nothing. So others may take over without waiting.
  */
 #ifndef DAG_RENEWAL_H
 #define DAG_RENEWAL_H
@@ -26,7 +29,6 @@ struct renewal_conf {
 	struct engine *engine;
 	int (*lease)(uint64_t fence, uint64_t deadline_boot_ns);	/* the tap's */
 	uint32_t period_ms;		/* until renewal_set_period() */
-	int watchdog_fd;		/* petted after each committed renewal; -1: none */
 };
 
 /* Called by the renewal's thread; they must not wait for disk or network. */
@@ -44,9 +46,11 @@ void renewal_stop(struct renewal *rn);
 /* NULL: none any more; returns when no call is running. */
 void renewal_set_hooks(struct renewal *rn, const struct renewal_hooks *hooks, void *ctx);
 void renewal_set_period(struct renewal *rn, uint32_t period_ms);
-/* Why the lease is let go (a hung disk, say), so that others take over; NULL: it is
- * renewed again. The text is copied. */
+/* Why the lease is let go (a hung disk, say): ended in the module, released in the
+ * engine, so that others take over at once; NULL: it is renewed again. Copies the text. */
 void renewal_withhold(struct renewal *rn, const char *why);
+/* The same for good: returns when it has been released, or could not be. */
+void renewal_let_go(struct renewal *rn, const char *why);
 /* Something changed that a renewal waits for. */
 void renewal_kick(struct renewal *rn);
 /* Does the lease hold now? */

@@ -51,6 +51,7 @@ static void fill_rule(const struct takeover *t, struct candidate_rule *r, const 
 
 	memset(r, 0, sizeof(*r));
 	r->mode = st->mode;
+	r->failed_too = true;
 	r->ack_durable = st->ack_durable;
 	r->epoch = st->epoch;
 	r->start_lsn = st->start_lsn;
@@ -126,7 +127,7 @@ void takeover_choose(struct takeover *t, unsigned i)
 	for (unsigned k = 0; k < ts->nr; k++) {
 		cands[k].active_now += wins_before(t, i, cands[k].member);
 		/* The old host is the source of the last logs at best. */
-		cands[k].failed = cands[k].failed || !strcmp(cands[k].member, t->host);
+		cands[k].ended = !strcmp(cands[k].member, t->host);
 	}
 	n = candidate_rank(cands, ts->nr, &ts->rule, ts->verdict);
 	ts->winner = ts->source = -1;

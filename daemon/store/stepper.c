@@ -42,6 +42,7 @@ struct stepper {
 	char running[300];
 	char lost[STEP_WHY_MAX];	/* what does not stand any more */
 	struct attempt attempt;		/* outlives the role: others ask for it */
+	uint32_t failed_plan;
 	int cancel;			/* eventfd */
 
 	/* the thread's own */
@@ -274,8 +275,10 @@ static void perform(struct stepper *sp, enum steps_act act, unsigned index)
 	pthread_mutex_lock(&sp->lock);
 	was_failed = sp->s.up_failed;
 	steps_ended(&sp->s, act, &step, rc, why[0] ? why : strerror(-rc));
-	if (sp->s.up_failed && !was_failed)
+	if (sp->s.up_failed && !was_failed) {
 		attempt_failed(&sp->attempt, sp->retry_ms, now_ms());
+		sp->failed_plan = steps_plan_crc(&sp->s.want);
+	}
 	sp->running[0] = '\0';
 	sp->busy = false;
 	pthread_mutex_unlock(&sp->lock);
@@ -592,6 +595,7 @@ void stepper_status(struct stepper *sp, struct stepper_status *ret)
 	ret->epoch = sp->s.epoch;
 	ret->failures = sp->attempt.failures;
 	ret->retry_ms = attempt_left_ms(&sp->attempt, now_ms());
+	ret->failed_plan = sp->failed_plan;
 	strcpy(ret->running, sp->running);
 	snprintf(ret->error, sizeof(ret->error), "%s", sp->s.error[0] ? sp->s.error : sp->lost);
 	pthread_mutex_unlock(&sp->lock);

@@ -39,7 +39,8 @@ struct stepper_status {
 	bool failed;			/* up was tried in this epoch and given up */
 	uint32_t epoch;
 	uint32_t failures;		/* activations in a row that failed here, … */
-	uint64_t retry_ms;		/* … and in what time the next may be tried; 0: now */
+	uint64_t retry_ms;		/* … and in what time the next may be tried; 0: now; … */
+	uint32_t failed_plan;		/* … of these steps (steps_plan_crc) */
 	char running[300];		/* the step that is under way, or "" */
 	char error[STEP_WHY_MAX];
 };

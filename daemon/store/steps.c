@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/net/service_addr.h"
+#include "include/dag/crc32c.h"
 
 static const char *const kind_names[] = { "mount", "exec", "unit", "address" };
 static const char *const state_names[] = { "Dismounted", "Mounting", "Mounted", "Dismounting" };
@@ -46,6 +47,11 @@ int steps_plan_addresses(const char *list, struct steps_plan *ret, char *err, si
 {
 	ret->nr = 0;
 	return add_addresses(ret, list, err, errlen);
+}
+
+uint32_t steps_plan_crc(const struct steps_plan *plan)
+{
+	return dag_crc32c(plan->nr, plan->step, plan->nr * sizeof(plan->step[0]));
 }
 
 static bool fs_type_valid(const char *type)

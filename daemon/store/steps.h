@@ -41,6 +41,8 @@ struct steps_plan {
 int steps_plan_make(const struct group_store *st, struct steps_plan *ret, char *err, size_t errlen);
 /* The steps of a list of addresses alone. */
 int steps_plan_addresses(const char *list, struct steps_plan *ret, char *err, size_t errlen);
+/* Two plans with equal ones are the same plan. */
+uint32_t steps_plan_crc(const struct steps_plan *plan);
 const char *step_kind_name(enum step_kind kind);	/* "mount", … */
 
 enum steps_state { STEPS_DISMOUNTED, STEPS_MOUNTING, STEPS_MOUNTED, STEPS_DISMOUNTING };

@@ -55,6 +55,9 @@ void stores_apply(struct stores *ss, const struct group_state *gs);
 unsigned stores_facts(struct stores *ss, struct engine_fact *ret, unsigned max);
 /* Is everything shut here that is another's, or was since? gs: read after the fence. */
 bool stores_settled(struct stores *ss, struct group_state *gs);
+/* Can no store here write, as the module says? Of the lease's end it needs not know
+ * itself: writes that wait for the lease are none. */
+bool stores_shut(struct stores *ss);
 /* Datacenter activation mode: at first yes. */
 void stores_allow(struct stores *ss, bool may_activate);
 

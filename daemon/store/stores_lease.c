@@ -79,6 +79,26 @@ bool stores_settled(struct stores *ss, struct group_state *gs)
 	return settled;
 }
 
+bool stores_shut(struct stores *ss)
+{
+	struct dagtap_info info;
+	bool shut = true;
+
+	if (pthread_rwlock_tryrdlock(&ss->lock))
+		return false;
+	for (int i = 0; i < GROUP_STORES_MAX && shut; i++) {
+		struct local *lo = ss->local[i];
+
+		if (!lo)
+			continue;
+		shut = lo->tap ? !ss->conf.tap->info(lo->tap, &info) &&
+				 (info.role != DAGTAP_ROLE_ACTIVE || info.state == DAGTAP_ST_LEASE) :
+		       unmapped(ss, lo->name);
+	}
+	pthread_rwlock_unlock(&ss->lock);
+	return shut;
+}
+
 void stores_allow(struct stores *ss, bool may_activate)
 {
 	__atomic_store_n(&ss->held_back, !may_activate, __ATOMIC_RELEASE);

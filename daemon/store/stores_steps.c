@@ -7,12 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "daemon/log.h"
-#include "daemon/store/child.h"
 #include "daemon/store/stepper.h"
 #include "daemon/store/stores_internal.h"
+#include "daemon/systemd.h"
 
 #define SYNC_S		10
 #define SHUTDOWN_MS	60000
@@ -115,20 +114,6 @@ unsigned stores_failed(struct stores *ss, struct stores_failure *ret, unsigned m
 	return n;
 }
 
-static bool host_stops(void)
-{
-	char *argv[] = { (char *)"systemctl", (char *)"is-system-running", NULL };
-	char *envp[] = { (char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL };
-	struct child_conf conf = {
-		.name = "-", .argv = argv, .envp = envp, .timeout_ms = 2000, .cancel_fd = -1,
-	};
-	char last[64];
-
-	if (access("/run/systemd/system", F_OK))
-		return false;
-	return child_run(&conf, last, sizeof(last)) >= 0 && !strcmp(last, "stopping");
-}
-
 void stores_steps_end(struct stores *ss)
 {
 	char err[STEP_WHY_MAX];
@@ -137,7 +122,7 @@ void stores_steps_end(struct stores *ss)
 	for (int i = 0; i < GROUP_STORES_MAX; i++)
 		any |= ss->local[i] && ss->local[i]->steps && !stepper_is_down(ss->local[i]->steps);
 	/* a daemon that is only restarted leaves everything up */
-	if (!any || !host_stops())
+	if (!any || !systemd_host_stops())
 		return;
 	for (int i = 0; i < GROUP_STORES_MAX; i++)
 		if (ss->local[i] && ss->local[i]->steps)

@@ -8,11 +8,24 @@
 #include "daemon/store/stepper.h"
 #include "daemon/store/stores_internal.h"
 
+/* Lock held. A short time ago, and the steps have not been changed since. */
+static bool steps_failed(struct stores *ss, struct local *lo)
+{
+	struct group_store *st = group_find_store_uuid(&ss->gs, lo->uuid);
+	struct stepper_status s;
+	struct steps_plan plan;
+	char ignored[200];
+
+	if (!lo->steps || !st)
+		return false;
+	stepper_status(lo->steps, &s);
+	return s.retry_ms && !steps_plan_make(st, &plan, ignored, sizeof(ignored)) &&
+	       steps_plan_crc(&plan) == s.failed_plan;
+}
+
 /* Lock held. What the agreed state and this member know of the copy. */
 static void fill_report(struct stores *ss, struct local *lo, struct candidate *ret)
 {
-	struct stepper_status steps;
-
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret->member, sizeof(ret->member), "%s", ss->self);
 	ret->reachable = true;
@@ -22,10 +35,7 @@ static void fill_report(struct stores *ss, struct local *lo, struct candidate *r
 	if (lo->error)
 		ret->status = CAND_OTHER;
 	ret->blocked = ret->blocked || lo->cp.activation_blocked || lo->cp.suspended;
-	if (lo->steps) {
-		stepper_status(lo->steps, &steps);
-		ret->failed = steps.retry_ms;
-	}
+	ret->failed = steps_failed(ss, lo);
 }
 
 int stores_seal(struct stores *ss, const uint8_t uuid[16], uint32_t epoch, struct candidate *ret)

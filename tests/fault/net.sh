@@ -135,8 +135,8 @@ node_start()
 		echo "receive_ring_mib = 4"
 		[ -z "${CONF:-}" ] || echo "$CONF"
 	} >"$work/conf$n"
-	ns "$n" "$build/tests/tools/memnode" --config "$work/conf$n" --store $store \
-		--acked "$work/acked$n" >>"$work/out$n" 2>>"$work/log$n" </dev/null &
+	ip netns exec "$tag-$n" "$build/tests/tools/memnode" --config "$work/conf$n" --store $store \
+		--acked "$work/acked$n" --faults "$work/faults$n" >>"$work/out$n" 2>>"$work/log$n" </dev/null &
 	echo $! >"$work/pid$n"
 	wait_for 20 test -S "$work/run$n/control.sock"
 }
@@ -151,6 +151,16 @@ daemon_kill()
 daemon_gone()
 {
 	! kill -0 "$(cat "$work/pid$1")" 2>/dev/null
+}
+
+# engine_kill N: its engine alone; the daemon starts it again.
+engine_kill()
+{
+	local pid
+
+	for pid in $(ip netns pids "$tag-$1"); do
+		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != etcd ] || kill -9 "$pid"
+	done
 }
 
 # node_kill N [SIGNAL]: all of the host at once. The dead hold their locks until they are

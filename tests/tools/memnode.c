@@ -2,7 +2,7 @@
 /*
  * memnode - a member of a group on the memory tap, with a writer: whole failovers
  * on one machine, without a kernel module.
- *	memnode --config FILE --store NAME [--acked FILE] [--period-us N]
+ *	memnode --config FILE --store NAME [--acked FILE] [--period-us N] [--faults FILE]
  * It is the daemon itself; what stands for the module dies with the process, so
  * kill -9 is the death of a host. Devices are regular files.
  *
@@ -13,6 +13,10 @@
  *	found STORE EPOCH NUMBER TIME_MS
  *	first STORE EPOCH NUMBER TIME_MS     the first write accepted here
  *	lost  STORE EPOCH NUMBER TIME_MS     refused, the writer looks again
+ *
+ * What stands in the file of --faults is looked at all the time:
+ *	clock SECONDS    the wall clock is stepped by so much, as the program sees it
+ *	slow MS          every write and sync of a file takes so much longer
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +29,8 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,13 +96,121 @@ int __wrap_dm_dev_get(const char *name, struct dm_dev *ret)
 	return 0;
 }
 
+/* ---- faults ---------------------------------------------------------------------- */
+
+static const char *faults;
+static atomic_long step_s, slow_ms;
+
+int __real_clock_gettime(clockid_t id, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
+time_t __wrap_time(time_t *ret);
+int __wrap_gettimeofday(struct timeval *tv, void *tz);
+ssize_t __real_pwrite(int fd, const void *buf, size_t n, off_t off);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t off);
+ssize_t __real_pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags);
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
+{
+	int r = __real_clock_gettime(id, ts);
+
+	if (id == CLOCK_REALTIME)
+		ts->tv_sec += atomic_load(&step_s);
+	return r;
+}
+
+time_t __wrap_time(time_t *ret)
+{
+	struct timespec ts;
+
+	__wrap_clock_gettime(CLOCK_REALTIME, &ts);
+	if (ret)
+		*ret = ts.tv_sec;
+	return ts.tv_sec;
+}
+
+int __wrap_gettimeofday(struct timeval *tv, void *tz)
+{
+	struct timespec ts;
+
+	__wrap_clock_gettime(CLOCK_REALTIME, &ts);
+	tv->tv_sec = ts.tv_sec;
+	tv->tv_usec = ts.tv_nsec / 1000;
+	return 0;
+}
+
+static void dawdle(void)
+{
+	long ms = atomic_load(&slow_ms);
+
+	if (ms)
+		usleep(ms * 1000);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t off)
+{
+	dawdle();
+	return __real_pwrite(fd, buf, n, off);
+}
+
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	dawdle();
+	return __real_pwritev2(fd, iov, n, off, flags);
+}
+
+int __wrap_fsync(int fd)
+{
+	dawdle();
+	return __real_fsync(fd);
+}
+
+int __wrap_fdatasync(int fd)
+{
+	dawdle();
+	return __real_fdatasync(fd);
+}
+
+static void look_at_faults(void)
+{
+	long clock_s = 0, slow = 0, value;
+	char word[16];
+	FILE *f = fopen(faults, "re");
+
+	while (f && fscanf(f, "%15s %ld", word, &value) == 2) {
+		if (!strcmp(word, "clock"))
+			clock_s = value;
+		else if (!strcmp(word, "slow"))
+			slow = value;
+	}
+	if (f)
+		fclose(f);
+	atomic_store(&step_s, clock_s);
+	atomic_store(&slow_ms, slow);
+}
+
+static void *faults_main(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+
+	while (!atomic_load(&stop)) {
+		look_at_faults();
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
 /* ---- the writer ------------------------------------------------------------------ */
 
 static uint64_t now_ns(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	__real_clock_gettime(CLOCK_REALTIME, &ts);	/* the test's, which is not stepped */
 	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
 }
 
@@ -216,7 +330,8 @@ static void *writer_main(void *arg)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: memnode --config FILE --store NAME [--acked FILE] [--period-us N]\n");
+	fprintf(stderr, "usage: memnode --config FILE --store NAME [--acked FILE] [--period-us N] "
+		"[--faults FILE]\n");
 	return 2;
 }
 
@@ -227,12 +342,13 @@ int main(int argc, char **argv)
 		{ "store", required_argument, NULL, 's' },
 		{ "acked", required_argument, NULL, 'a' },
 		{ "period-us", required_argument, NULL, 'p' },
+		{ "faults", required_argument, NULL, 'f' },
 		{ }
 	};
 	static struct config cf;
 	struct member_conf mc = { .cf = &cf, .tap = &tap_mem_ops };
 	const char *config = NULL;
-	pthread_t writer;
+	pthread_t writer, fault_thread;
 	sigset_t set;
 	char err[400];
 	int c, sig;
@@ -246,6 +362,8 @@ int main(int argc, char **argv)
 			acked_fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 		else if (c == 'p')
 			period_us = atoi(optarg);
+		else if (c == 'f')
+			faults = optarg;
 		else
 			return usage();
 	}
@@ -262,11 +380,15 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (faults && pthread_create(&fault_thread, NULL, faults_main, NULL))
+		return EXIT_FAILURE;
 	if (member_start(&mc, &member) || pthread_create(&writer, NULL, writer_main, NULL))
 		return EXIT_FAILURE;
 	sigwait(&set, &sig);
 	atomic_store(&stop, true);
 	pthread_join(writer, NULL);
+	if (faults)
+		pthread_join(fault_thread, NULL);
 	member_stop(member);
 	return EXIT_SUCCESS;
 }

@@ -50,6 +50,23 @@ Test(candidate, in_commit_mode_only_the_in_sync_set_qualifies)
 	cr_assert_str_eq(best(c, 2, &r), "b", "a person takes the loss");
 }
 
+/* Nobody is handed a store that it could not mount a moment ago; but where it is down
+ * and there is no other, it is tried. */
+Test(candidate, one_that_failed_comes_last_or_not_at_all)
+{
+	struct candidate c[2] = { cand("b", 5, 9000), cand("c", 5, 2000) };
+	struct candidate_rule r = rule_of(DAGTAP_MODE_COMMIT);
+
+	c[0].failed = true;
+	cr_assert_str_eq(best(c, 2, &r), "c");
+	r.failed_too = true;
+	cr_assert_str_eq(best(c, 2, &r), "c", "though it has less and would rank after it");
+	c[1].reachable = false;
+	cr_assert_str_eq(best(c, 2, &r), "b");
+	r.failed_too = false;
+	cr_assert_str_eq(best(c, 2, &r), "nobody");
+}
+
 Test(candidate, what_was_only_received_does_not_survive_a_start)
 {
 	struct candidate c = cand("b", 5, 2000);
@@ -78,6 +95,7 @@ Test(candidate, each_reason_excludes)
 	EXCLUDES(c.whole = false);
 	EXCLUDES(c.blocked = true);
 	EXCLUDES(c.failed = true);
+	EXCLUDES(c.ended = true);
 	EXCLUDES(c.maintenance = true);
 	EXCLUDES(c.stopped = true);
 	EXCLUDES(c.status = CAND_OTHER);

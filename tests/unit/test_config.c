@@ -31,6 +31,9 @@ Test(config, defaults)
 	cr_assert_eq(cf.park_timeout_ms, 20000);
 	cr_assert_eq(cf.receive_ring_mib, 64);
 	cr_assert_eq(cf.step_retry_s, 60);
+	cr_assert_eq(cf.on_stop, ON_STOP_MOVE);
+	cr_assert_str_eq(cf.watchdog, "");
+	cr_assert_eq(cf.watchdog_timeout_s, 10);
 	cr_assert_eq(cf.log_level, LOG_LV_INFO);
 }
 
@@ -49,6 +52,9 @@ Test(config, every_key)
 				 "park_timeout_ms = 100000\n"
 				 "receive_ring_mib = 4\n"
 				 "step_retry_s = 5\n"
+				 "on_stop = keep\n"
+				 "watchdog = /dev/watchdog0\n"
+				 "watchdog_timeout_s = 2\n"
 				 "log_level = debug");
 
 	cr_assert_str_eq(cf.member, "node1.example");
@@ -63,6 +69,9 @@ Test(config, every_key)
 	cr_assert_eq(cf.park_timeout_ms, 100000);
 	cr_assert_eq(cf.receive_ring_mib, 4);
 	cr_assert_eq(cf.step_retry_s, 5);
+	cr_assert_eq(cf.on_stop, ON_STOP_KEEP);
+	cr_assert_str_eq(cf.watchdog, "/dev/watchdog0");
+	cr_assert_eq(cf.watchdog_timeout_s, 2);
 	cr_assert_eq(cf.log_level, LOG_LV_DEBUG);
 }
 
@@ -72,7 +81,7 @@ Test(config, refused)
 		"nonsense", "prot = 1", "port = 0", "port = 65535", "port = -1", "port = 1x",
 		"port =", "port = 99999999999999999999", "member = ../x", "member =",
 		"address = host.example", "state_dir = var", "security = none", "ktls = 2",
-		"io = aio", "lease_ms = 600001", "receive_ring_mib = 63", "step_retry_s = 0", "step_retry_s = 3601",
+		"io = aio", "lease_ms = 600001", "receive_ring_mib = 63", "step_retry_s = 0", "watchdog = yes", "watchdog_timeout_s = 1", "on_stop = stay", "step_retry_s = 3601",
 	        "receive_ring_mib = 2",
 		"log_level = loud", "= 1", "port = 1\nport = 1",
 		"member = aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",

@@ -50,7 +50,20 @@ static int fake_accept(struct engine *en, uint64_t f)
 	return 0;
 }
 
+/* What the module had been told when the engine was asked to release. */
+static atomic_ulong module_deadline, released_at;
+static atomic_uint releases;
+static atomic_int release_answer;
+
+static int fake_release(struct engine *en)
+{
+	atomic_fetch_add(&releases, 1);
+	atomic_store(&released_at, atomic_load(&module_deadline));
+	return atomic_load(&release_answer);
+}
+
 static const struct engine_ops fake_ops = {
+	.release = fake_release,
 	.name = "fake", .renew = fake_renew, .fence = fake_fence, .accept_fence = fake_accept,
 };
 static struct engine fake = { .ops = &fake_ops };
@@ -60,6 +73,7 @@ static int give(uint64_t f, uint64_t deadline)
 	if (f != atomic_load(&fence))
 		atomic_fetch_add(&wrong_fence, 1);
 	atomic_fetch_add(&given, 1);
+	atomic_store(&module_deadline, deadline);
 	return 0;
 }
 
@@ -74,7 +88,7 @@ static const struct renewal_hooks hooks = { .settled = hook_settled };
 static struct renewal *begin(void)
 {
 	struct renewal_conf conf = {
-		.engine = &fake, .lease = give, .period_ms = 20, .watchdog_fd = -1,
+		.engine = &fake, .lease = give, .period_ms = 20,
 	};
 	struct renewal *rn;
 
@@ -162,5 +176,67 @@ Test(renewal, the_period_can_change)
 	renewal_kick(rn);
 	nap(50);
 	cr_assert(gt(uint, atomic_load(&renewals), before));
+	renewal_stop(rn);
+}
+
+/* R3, and that nothing is renewed until it is taken up again. */
+Test(renewal, withheld_is_let_go_once_the_module_has_ended)
+{
+	struct renewal *rn = begin();
+
+	atomic_store(&settled_answer, true);
+	renewal_set_hooks(rn, &hooks, NULL);
+	nap(100);
+	cr_assert(renewal_holds(rn));
+	atomic_store(&released_at, 1);
+	renewal_withhold(rn, "its disk hangs");
+	nap(150);
+	cr_assert(eq(uint, atomic_load(&releases), 1), "once");
+	cr_assert(eq(ulong, atomic_load(&released_at), 0), "the module first");
+	cr_assert(not(renewal_holds(rn)));
+	atomic_store(&renewals, 0);
+	renewal_withhold(rn, "its disk hangs for 11 s");
+	nap(150);
+	cr_assert(eq(uint, atomic_load(&releases), 1));
+	cr_assert(eq(uint, atomic_load(&renewals), 0));
+	cr_assert(eq(ulong, atomic_load(&module_deadline), 0));
+	/* it answers again; and hangs again */
+	renewal_withhold(rn, NULL);
+	nap(100);
+	cr_assert(renewal_holds(rn));
+	renewal_withhold(rn, "its disk hangs");
+	nap(100);
+	cr_assert(eq(uint, atomic_load(&releases), 2));
+	renewal_stop(rn);
+}
+
+Test(renewal, let_go_for_good)
+{
+	struct renewal *rn = begin();
+
+	atomic_store(&settled_answer, true);
+	renewal_set_hooks(rn, &hooks, NULL);
+	nap(100);
+	cr_assert(renewal_holds(rn));
+	/* the engine does not answer: it is tried, and ends all the same */
+	atomic_store(&release_answer, -EAGAIN);
+	renewal_let_go(rn, "dagd is stopped");
+	cr_assert(eq(uint, atomic_load(&releases), 1));
+	cr_assert(not(renewal_holds(rn)));
+	renewal_withhold(rn, NULL);
+	atomic_store(&renewals, 0);
+	nap(150);
+	cr_assert(eq(uint, atomic_load(&renewals), 0), "nobody takes it up again");
+	cr_assert(eq(ulong, atomic_load(&module_deadline), 0));
+	renewal_stop(rn);
+}
+
+Test(renewal, without_a_lease_nothing_is_told)
+{
+	struct renewal *rn = begin();
+
+	nap(60);
+	renewal_let_go(rn, "dagd is stopped");
+	cr_assert(eq(uint, atomic_load(&given), 0), "no fence was accepted yet");
 	renewal_stop(rn);
 }

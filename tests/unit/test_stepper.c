@@ -193,6 +193,16 @@ Test(stepper, failures_are_remembered_beyond_the_activation)
 	cr_assert_eq(status().failures, 1);
 	first = status().retry_ms;
 	cr_assert(first > 3000 && first <= 5000, "%llu", (unsigned long long)first);
+	{
+		struct steps_plan plan;
+
+		cr_assert_eq(steps_plan_make(&st, &plan, err, sizeof(err)), 0);
+		cr_assert_eq(status().failed_plan, steps_plan_crc(&plan));
+		strcat(st.exec, "2");	/* mended by other settings */
+		cr_assert_eq(steps_plan_make(&st, &plan, err, sizeof(err)), 0);
+		cr_assert_neq(status().failed_plan, steps_plan_crc(&plan));
+		st.exec[strlen(st.exec) - 1] = '\0';
+	}
 	goal(false, true, 1, "fence");
 	down_is(0);
 	cr_assert_eq(status().failures, 1);
