@@ -162,7 +162,7 @@ static int apply_lease(struct engine_model *en, const struct ereq *r)
 {
 	struct lease_rec *l = &en->lease[r->host];
 
-	if (l->fence != r->fence)
+	if (l->fence != r->fence || (r->kind == EREQ_RELEASE && l->rev != r->victim_rev))
 		return -ESTALE;
 	l->rev = ++en->rev;
 	l->released = r->kind == EREQ_RELEASE;

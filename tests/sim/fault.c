@@ -109,24 +109,75 @@ static void released(struct ereq *r)
 	at(now + between(500 * MS, 8 * SEC), SCOPE_WORLD, r->host, start_daemon, NULL, 0, 0);
 }
 
+static void release(struct ereq *r, void (*done)(struct ereq *r))
+{
+	struct host *h = &hosts[r->host];
+	struct ereq *rr;
+
+	if (r->rc) {
+		done(r);
+		return;
+	}
+	rr = ereq_new(EREQ_RELEASE, h->id, done);
+	rr->fence = h->fence;
+	rr->victim_rev = r->leases[h->id].rev;
+	engine_ask(rr);
+}
+
+static void stop_read(struct ereq *r)
+{
+	release(r, released);
+}
+
+static bool busy(const struct host *h)
+{
+	return !h->up || !h->daemon || !h->ready || !h->member || h->paused_until > now ||
+	       h->daemon_paused_until > now;
+}
+
 /* A clean stop of the daemon: stores closed, lease given up. */
 static void stop(int id)
 {
 	struct host *h = &hosts[id];
-	struct ereq *r;
 
-	if (!h->up || !h->daemon || !h->ready || !h->member || h->paused_until > now ||
-	    h->daemon_paused_until > now)
+	if (busy(h))
 		return;
 	trace("%s stops in order", host_name(id));
 	for (int i = 0; i < nr_stores; i++)
 		tap_close(h, i);
-	r = ereq_new(EREQ_RELEASE, id, released);
-	r->fence = h->fence;
 	h->ready = false;
 	h->deadline = 0;
 	h->reading = true;		/* no way back into the lease */
-	engine_ask(r);
+	engine_ask(ereq_new(EREQ_READ, id, stop_read));
+}
+
+static void take_up(int id, void *arg, uint64_t a, uint64_t b)
+{
+	hosts[id].next_renew = host_now(&hosts[id]);
+}
+
+static void let_go_done(struct ereq *r)
+{
+	at(now + between(1, 4 * SEC), SCOPE_DAEMON, r->host, take_up, NULL, 0, 0);
+}
+
+static void let_go_read(struct ereq *r)
+{
+	release(r, let_go_done);
+}
+
+/* A disk hangs: its gate cannot be shut, so the module's lease ends first, then it is
+ * released. The disk answers later, and the lease is taken up. */
+static void let_go(int id)
+{
+	struct host *h = &hosts[id];
+
+	if (busy(h) || h->renewing || h->next_renew == UINT64_MAX)
+		return;
+	trace("%s lets its lease go", host_name(id));
+	h->deadline = 0;
+	h->next_renew = UINT64_MAX;
+	engine_ask(ereq_new(EREQ_READ, id, let_go_read));
 }
 
 static void move(void)
@@ -153,7 +204,7 @@ static void fault(int x, void *arg, uint64_t a, uint64_t b)
 			if (hosts[i].copy[store].tap.active)
 				h = i;
 	}
-	switch (chance(12)) {
+	switch (chance(13)) {
 	case 0: case 1: crash(h); break;
 	case 2: host_kill_daemon(&hosts[h]);
 		at(now + between(20 * MS, 3 * SEC), SCOPE_WORLD, h, start_daemon, NULL, 0, 0);
@@ -164,6 +215,7 @@ static void fault(int x, void *arg, uint64_t a, uint64_t b)
 	case 8: rough_net(); break;
 	case 9: rough_disk(); break;
 	case 10: stop(h); break;
+	case 11: let_go(h); break;
 	default: move();
 	}
 }

@@ -149,7 +149,7 @@ struct ereq {
 	bool changed[STORES_MAX];
 	struct group_store next[STORES_MAX];
 	int victim;			/* CLAIM */
-	uint64_t victim_rev, victim_fence, generation;
+	uint64_t victim_rev, victim_fence, generation;	/* victim_rev: of a RELEASE too */
 	uint64_t sent_local, dinc;	/* when and in which life it was asked */
 	/* answer; snap and leases of a READ */
 	int rc;
