@@ -41,15 +41,21 @@ static void edit_demoted(struct copystate_data *d, void *ctx)
 	d->have_image = true;
 }
 
-/* Did the next epoch begin just where our log ends? Then nothing of it is lost. */
+/*
+ * Did the next epoch begin just where our log ends, and is all of the log on the device?
+ * Then nothing of it is lost. A write that the disk refused is in the log and at the
+ * copies, and not here.
+ */
 static bool in_order(const struct local *lo, const struct tap_view *v, const struct group_store *st,
-		     uint64_t end)
+		     const struct dagtap_info *info)
 {
+	uint64_t end = info->commit_lsn;
+
 	if (lo->at.epoch + 1 != st->epoch)
 		return false;
 	if (!st->start_lsn && !strcmp(st->active, lo->cp.member))
 		return true;	/* it goes on here */
-	return st->start_lsn == end && active_closed(v, end, lo->at.epoch);
+	return !info->regions_failed && st->start_lsn == end && active_closed(v, end, lo->at.epoch);
 }
 
 /* What only the ring holds: behind the spool, if that reaches it. */
@@ -97,14 +103,16 @@ int local_leave_active(struct local *lo, const struct local_env *env, const stru
 		local_error(lo, rc, "the tap does not answer");
 		return rc;
 	}
-	if (in_order(lo, ops->view(lo->tap), st, info.commit_lsn)) {
+	if (in_order(lo, ops->view(lo->tap), st, &info)) {
 		rc = flush_device(lo->cp.device);
 		rc = rc ? rc : copystate_update(lo->state, edit_demoted, &info.commit_lsn);
 		rc = rc ? rc : seglog_reset(lo->log, info.commit_lsn);
 	} else {
-		log_warn("store=%s epoch=%u ended at lsn=%llu, epoch %u of %s begins at lsn=%llu",
+		log_warn("store=%s epoch=%u ended at lsn=%llu, epoch %u of %s begins at lsn=%llu, "
+			 "%llu regions failed",
 			 lo->name, lo->at.epoch, (unsigned long long)info.commit_lsn, st->epoch,
-			 st->active, (unsigned long long)st->start_lsn);
+			 st->active, (unsigned long long)st->start_lsn,
+			 (unsigned long long)info.regions_failed);
 		rc = keep_ring(lo, ops->view(lo->tap), &info);
 	}
 	if (rc) {

@@ -584,6 +584,30 @@ Test(stores, ten_moves_there_and_back)
 	stop();
 }
 
+/* The log has a write that the disk has refused: the device is not the log up to its end
+ * then, however orderly the log ended. It must be made equal before it counts as whole. */
+Test(stores, a_move_away_from_a_disk_that_failed)
+{
+	char err[256] = "";
+
+	start(conf_of(2));
+	healthy(0, 1);
+	write_many(3, 60);
+	for (unsigned i = 0; i < 3; i++) {
+		tap_mem_fail_writes(dev, 1);
+		memset(pattern, 0xa0 + i, 4096);
+		cr_assert_eq(tap_mem_write(dev, 800 * i, pattern, 4096, false), -EIO);
+	}
+	write_many(4, 20);
+	healthy(0, 1);
+	cr_assert_eq(cluster_move(&cl, 0, 1, err, sizeof(err)), 0, "%s", err);
+	tap_mem_dev_close(dev);
+	cr_assert_eq(cluster_open(&cl, 1, &dev), 0);
+	healthy(1, 0);
+	equal(0, 1);
+	stop();
+}
+
 /* A target that is not there: nothing happens, the store goes on. */
 Test(stores, a_move_to_an_absent_copy_is_refused)
 {
