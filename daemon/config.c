@@ -12,6 +12,7 @@
 
 #include "daemon/group/state.h"
 #include "daemon/watchdog.h"
+#include "daemon/health/redundancy.h"
 #include "include/dag/wire.h"
 
 #define CONFIG_BYTES_MAX	65536
@@ -59,6 +60,10 @@ static const struct key keys[] = {
 	{ "on_stop", K_WORD, AT(on_stop), 0, 0, on_stop_words },
 	{ "watchdog", K_PATH, AT(watchdog), 0, 0, NULL },
 	{ "watchdog_timeout_s", K_U32, AT(watchdog_timeout_s), 2, 600, NULL },
+	{ "redundancy_alert_s", K_U32, AT(redundancy_alert_s), 1, 604800, NULL },
+	{ "redundancy_repeat_s", K_U32, AT(redundancy_repeat_s), 1, 604800, NULL },
+	{ "metrics_address", K_ADDRESS, AT(metrics_address), 0, 0, NULL },
+	{ "metrics_port", K_U16, AT(metrics_port), 0, 65535, NULL },
 	{ "log_level", K_WORD, AT(log_level), 0, 0, level_words },
 };
 
@@ -78,6 +83,10 @@ void config_defaults(struct config *ret)
 	ret->receive_ring_mib = 64;
 	ret->step_retry_s = 60;
 	ret->watchdog_timeout_s = WATCHDOG_SECONDS;
+	ret->redundancy_alert_s = REDUNDANCY_AFTER_S;
+	ret->redundancy_repeat_s = REDUNDANCY_REPEAT_S;
+	strcpy(ret->metrics_address, "127.0.0.1");
+	ret->metrics_port = CONFIG_METRICS_PORT;
 	ret->log_level = LOG_LV_INFO;
 }
 

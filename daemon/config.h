@@ -16,6 +16,8 @@
 #include "daemon/loop/loop.h"
 #include "daemon/net/stream.h"
 
+#define CONFIG_METRICS_PORT	64331
+
 #define CONFIG_PATH	"/etc/dag/dag.conf"
 
 /* What an orderly end of the daemon does with the stores that are active here. */
@@ -37,6 +39,10 @@ struct config {
 	int on_stop;			/* enum on_stop */
 	char watchdog[256];		/* device; "": none */
 	uint32_t watchdog_timeout_s;
+	uint32_t redundancy_alert_s;	/* fewer than 2 healthy copies for so long */
+	uint32_t redundancy_repeat_s;
+	char metrics_address[64];	/* numeric */
+	uint16_t metrics_port;		/* 0: off */
 	enum log_level log_level;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * dagctl test: for people and for monitoring. The first line says all; the exit
+ * dagctl test, dagctl metrics: for people and for monitoring. The first line says all; the exit
  * status is that of the worst finding: 0, 1, 2, or 3 where nothing could be tested.
  */
 #include <errno.h>
@@ -116,4 +116,18 @@ int cmd_test(struct cmd *cmd)
 	}
 	json_object_put(res);
 	return code;
+}
+
+int cmd_metrics(struct cmd *cmd)
+{
+	struct json_object *res = NULL;
+
+	if (client_call(cmd, "metrics", cmd->params, &res))
+		return EXIT_FAILURE;
+	if (cmd->json)
+		print_json(res);
+	else
+		fputs(obj_str(res, "text"), stdout);
+	json_object_put(res);
+	return EXIT_SUCCESS;
 }

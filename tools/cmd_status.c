@@ -80,6 +80,24 @@ static void print_quorum(struct json_object *group)
 	       "for ", ms < 0 ? "" : age, gone[0] ? gone : "none, by their daemons");
 }
 
+/* Stores with fewer than two healthy copies, for so long that it counts (semantics 37). */
+static void print_alerts(struct json_object *list)
+{
+	char since[32];
+	size_t i;
+
+	for (i = 0; i < obj_len(list); i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+
+		if (!obj_bool(o, "alert"))
+			continue;
+		fmt_seconds(obj_int(o, "seconds"), since);
+		printf("ALERT: store %s has %lld healthy cop%s for %s; see dagctl test %s\n",
+		       obj_str(o, "store"), (long long)obj_int(o, "healthy"),
+		       obj_int(o, "healthy") == 1 ? "y" : "ies", since, obj_str(o, "store"));
+	}
+}
+
 static void print_status(struct json_object *st)
 {
 	struct json_object *group = obj_get(st, "group");
@@ -90,6 +108,7 @@ static void print_status(struct json_object *st)
 		print_manager(obj_get(st, "manager"));
 	if (obj_get(group, "engine_age_ms"))
 		print_quorum(group);
+	print_alerts(obj_get(st, "redundancy"));
 	putchar('\n');
 	print_members(obj_get(group, "members"), NULL);
 	putchar('\n');

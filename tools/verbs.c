@@ -361,6 +361,9 @@ const struct cli_verb verbs[] = {
 	  "what is wrong, what it means, what to do; exit status for monitoring: 0 ok, 1 warning, 2 "
 	  "critical, 3 unknown",
 	  "dagctl test\ndagctl test pg\ndagctl test --all --json\n", cmd_test },
+	{ "metrics", NULL, NO_ARGS, no_opts,
+	  "figures of this member as text for Prometheus, as http://127.0.0.1:64331/metrics gives them",
+	  "dagctl metrics\ndagctl metrics | grep queue_seconds\n", cmd_metrics },
 	{ "status", NULL, NO_ARGS, no_opts, "the one page: members, stores, copies",
 	  "dagctl status\n", cmd_status },
 	{ "watch", NULL, NO_ARGS, watch_opts, "the same, live",

@@ -58,6 +58,7 @@ int cmd_watch(struct cmd *cmd);
 /* cmd_health.c */
 #define EXIT_UNKNOWN	3
 int cmd_test(struct cmd *cmd);
+int cmd_metrics(struct cmd *cmd);
 /* cmd_log.c */
 int cmd_log_list(struct cmd *cmd);
 int cmd_log_dump(struct cmd *cmd);

@@ -20,8 +20,10 @@
 #include "daemon/control/history.h"
 #include "daemon/control/group_addr.h"
 #include "daemon/control/handover.h"
+#include "daemon/control/health_watch.h"
 #include "daemon/control/manager.h"
 #include "daemon/control/networks.h"
+#include "daemon/control/serve_metrics.h"
 #include "daemon/group/renewal.h"
 #include "daemon/net/heartbeat_udp.h"
 #include "daemon/watchdog.h"
@@ -434,6 +436,7 @@ int control_start(const struct control_conf *conf, struct control **ret)
 	if (!ct)
 		return -ENOMEM;
 	ct->cf = conf->cf;
+	ct->started_ns = peer_now_ns();
 	ct->engine = conf->engine;
 	ct->tap = conf->tap;
 	ct->renewal = conf->renewal;
@@ -462,6 +465,10 @@ int control_start(const struct control_conf *conf, struct control **ret)
 		r = manager_start(ct, ct->renewal, &ct->manager);
 	if (!r && ct->manager)
 		r = handover_start(ct, &ct->handover);
+	if (!r)
+		r = health_watch_start(ct, &ct->health_watch);
+	if (!r)
+		r = serve_metrics_start(ct, &ct->metrics);
 	if (r) {
 		destroy(ct);
 		return r;
@@ -508,6 +515,9 @@ void control_stop(struct control *ct)
 	pthread_join(ct->tcp_thread, NULL);
 	pthread_join(ct->apply_thread, NULL);
 	voters_stop(ct);
+	serve_metrics_stop(ct->metrics);
+	health_watch_stop(ct->health_watch);
+	ct->health_watch = NULL;
 	invites_stop(ct);
 	if (ct->handover)
 		handover_stop(ct->handover);

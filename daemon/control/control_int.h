@@ -26,6 +26,8 @@ struct peers;
 struct invites;
 struct history;
 struct health_snapshot;
+struct health_watch;
+struct serve_metrics;
 
 /* Open connections of one kind: bounded, and cut at the end. */
 #define CONNS_MAX	128
@@ -67,6 +69,9 @@ struct control {
 	struct heartbeats *heartbeats;	/* the apply thread's: control_heartbeats() */
 	struct networks *networks;
 	struct handover *handover;	/* beside the manager */
+	struct health_watch *health_watch;
+	struct serve_metrics *metrics;	/* NULL: not served */
+	uint64_t started_ns;		/* CLOCK_BOOTTIME */
 	struct manager *manager;	/* from start to stop; NULL: the engine knows no leases */
 };
 
@@ -208,6 +213,7 @@ struct json_object *members_obj(struct rpc_call *call, const struct group_state 
 struct json_object *copies_obj(struct rpc_call *call, struct group_state *gs, const char *only);
 /* Fill a zeroed snapshot of the whole group, as this member sees it; asks the others. */
 int health_collect(struct rpc_call *call, struct group_state *gs, struct health_snapshot *s);
+int verb_metrics(struct rpc_call *call, struct json_object **ret);
 int verb_health_test(struct rpc_call *call, struct json_object **ret);
 int verb_health_local(struct rpc_call *call, struct json_object **ret);
 int verb_witness_set(struct rpc_call *call, struct json_object **ret);

@@ -78,6 +78,7 @@ static const struct method {
 	{ "copy.seal", W_HERE, M_PEER, verb_copy_seal },
 	{ "copy.report", W_HERE, M_PEER, verb_copy_report },
 	{ "copy.fetch", W_HERE, M_PEER, verb_copy_fetch },
+	{ "metrics", W_HERE, M_READ, verb_metrics },
 	{ "health.test", W_HERE, M_READ, verb_health_test },
 	{ "health.local", W_HERE, M_READ, verb_health_local },
 	{ "network.list", W_HERE, M_READ, verb_network_list },

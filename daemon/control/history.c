@@ -28,6 +28,7 @@
 #define FLUSH_MS	2000
 #define READ_MAX	10000
 #define FIELDS_MAX	(HISTORY_LINE_MAX - 8192)
+#define KINDS		48
 
 /* An event that comes again and again. */
 struct recent {
@@ -45,6 +46,7 @@ struct history {
 	uint64_t last, written, lost;
 	struct recent recent[RECENT];
 	bool stop, failing;
+	struct history_count counts[KINDS];	/* kinds are few, and fixed */
 
 	pthread_mutex_t files;		/* while they are opened or renamed */
 	int fd;
@@ -373,6 +375,33 @@ static bool repeated(struct history *h, const char *kind, const char *store, con
 	return false;
 }
 
+static void count_kind(struct history *h, const char *kind)
+{
+	for (int i = 0; i < KINDS; i++) {
+		struct history_count *c = &h->counts[i];
+
+		if (!c->kind[0])
+			snprintf(c->kind, sizeof(c->kind), "%s", kind);
+		if (!strcmp(c->kind, kind)) {
+			c->count++;
+			return;
+		}
+	}
+}
+
+unsigned history_counts(struct history *h, struct history_count *ret, unsigned max)
+{
+	unsigned n = 0;
+
+	if (!h)
+		return 0;
+	pthread_mutex_lock(&h->lock);
+	for (int i = 0; i < KINDS && n < max && h->counts[i].kind[0]; i++)
+		ret[n++] = h->counts[i];
+	pthread_mutex_unlock(&h->lock);
+	return n;
+}
+
 static void add_locked(struct history *h, const char *kind, const char *store,
 		       struct json_object *fields, const char *text)
 {
@@ -417,6 +446,7 @@ void history_add(struct history *h, const char *kind, const char *store, struct 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	pthread_mutex_lock(&h->lock);
+	count_kind(h, kind);
 	add_locked(h, kind, store, fields, text);
 	pthread_mutex_unlock(&h->lock);
 }

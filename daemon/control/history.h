@@ -10,7 +10,7 @@
  * Kinds: activation, alert, move, mount, dismount, address, step-failed, step-lost,
  * fence, lease-lost, member-join, member-remove, member-set, group-set, maintenance, redistribute,
  * store-create, store-remove, store-set, copy-add, copy-remove, copy-suspend,
- * copy-resume, copy-seed, network, peer, refused, tap, daemon, overflow.
+ * copy-resume, copy-seed, redundancy, network, peer, refused, tap, daemon, overflow.
  */
 #ifndef DAG_HISTORY_H
 #define DAG_HISTORY_H
@@ -45,6 +45,13 @@ struct history_filter {
 /* Events that pass, oldest first, as objects at the end of list. */
 int history_read(struct history *h, const struct history_filter *f, struct json_object *list);
 uint64_t history_last_seq(struct history *h);
+/* Events since this start by kind, also those that were held back as repeated or found no
+ * room: how many kinds, at most max. */
+struct history_count {
+	char kind[24];
+	uint64_t count;
+};
+unsigned history_counts(struct history *h, struct history_count *ret, unsigned max);
 /*
  * The line of the first event after *seq, without its newline (malloc'ed), and *seq
  * moves on; NULL: none came within timeout_ms. *ret_missed: so many were gone.

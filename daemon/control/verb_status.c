@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "daemon/control/ask_all.h"
+#include "daemon/control/health_watch.h"
 #include "daemon/control/manager.h"
 #include "daemon/control/verb_store.h"
 #include "daemon/group/state_json.h"
@@ -184,6 +185,8 @@ int verb_status(struct rpc_call *call, struct json_object **ret)
 	json_object_object_add(obj, "group", group);
 	json_object_object_add(obj, "stores", stores);
 	json_object_object_add(obj, "copies", copies_obj(call, &gs, NULL));
+	if (call->ct->health_watch)
+		json_object_object_add(obj, "redundancy", health_watch_obj(call->ct->health_watch));
 	if (call->ct->manager)
 		json_object_object_add(obj, "manager", manager_status(call->ct->manager));
 	group_state_free(&gs);

@@ -237,6 +237,8 @@ static void take_ack(struct peer *p)
 		c->late_since_ms = 0;
 		p->moved_ms = active_now_ms();
 	}
+	if (latency_due(&p->latency, LATENCY_DURABLE, ack.durable_lsn))
+		latency_pass(&p->latency, LATENCY_DURABLE, ack.durable_lsn, active_wall_ns());
 	if (ack.state == DAG_COPY_HEALTHY)
 		window_healthy(&a->w, p->slot);
 	p->ack = ack;
@@ -280,6 +282,8 @@ uint64_t peer_held(const struct peer *p)
 static void after_send(struct peer *p, int res)
 {
 	p->sending = false;
+	if (latency_due(&p->latency, LATENCY_SHIP, p->sent))
+		latency_pass(&p->latency, LATENCY_SHIP, p->sent, active_wall_ns());
 	if (res <= 0)
 		peer_close(p, res ? strerror(-res) : "connection ended");
 }
@@ -491,6 +495,7 @@ static void take_over(struct peer *p)
 		return;
 	}
 	init_ops(p);
+	latency_forget(&p->latency);
 	p->moved_ms = active_now_ms();
 	p->state = PEER_STREAM;
 	p->connected = true;

@@ -25,6 +25,14 @@ uint64_t active_now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+uint64_t active_wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 uint64_t active_commit(const struct active *a)
 {
 	return __atomic_load_n(&a->view->hdr->commit_lsn, __ATOMIC_ACQUIRE);
@@ -97,6 +105,7 @@ static struct peer *peer_take(struct active *a, const char *member)
 	empty->a = a;
 	empty->slot = empty - a->peers;
 	snprintf(empty->member, sizeof(empty->member), "%s", member);
+	memset(&empty->latency, 0, sizeof(empty->latency));
 	return empty;
 }
 
@@ -350,6 +359,27 @@ void active_status(struct active *a, struct active_status *ret)
 			memcpy(ps->network, p->way.network, sizeof(ps->network));
 		snprintf(ps->security, sizeof(ps->security), "%s", p->security);
 		snprintf(ps->error, sizeof(ps->error), "%s", p->connected ? "" : p->error);
+	}
+	pthread_mutex_unlock(&a->lock);
+}
+
+void active_latency(struct active *a, struct active_latency *ret)
+{
+	struct latency_hist h[LATENCY_STAGES];
+
+	memset(ret, 0, sizeof(*ret));
+	latency_read(&a->latency, h);
+	ret->ack = h[LATENCY_ACK];
+	pthread_mutex_lock(&a->lock);	/* names and slots */
+	for (int i = 0; i < WINDOW_COPIES_MAX; i++) {
+		const struct peer *p = &a->peers[i];
+
+		if (!p->member[0] || !a->w.copy[i].in_use)
+			continue;
+		latency_read(&p->latency, h);
+		snprintf(ret->peer[ret->nr_peers].member, sizeof(p->member), "%s", p->member);
+		ret->peer[ret->nr_peers].ship = h[LATENCY_SHIP];
+		ret->peer[ret->nr_peers++].durable = h[LATENCY_DURABLE];
 	}
 	pthread_mutex_unlock(&a->lock);
 }

@@ -24,6 +24,7 @@
 #include "daemon/net/stream.h"
 #include "daemon/net/way.h"
 #include "daemon/ship/frame.h"
+#include "daemon/ship/latency.h"
 #include "daemon/store/copystate.h"
 #include "daemon/tap/tap.h"
 
@@ -81,12 +82,23 @@ struct active_status {
 	struct loop_stats loop;
 };
 
+/* Time from the commit in the ring to each stage, for the metrics. */
+struct active_latency {
+	struct latency_hist ack;
+	unsigned nr_peers;
+	struct {
+		char member[64];
+		struct latency_hist ship, durable;
+	} peer[GROUP_MEMBERS_MAX];
+};
+
 int active_start(const struct active_conf *conf, const struct group_state *gs, struct active **ret);
 /* Ends the connections and threads; role and ring of the tap stay as they are. */
 void active_stop(struct active *a);
 /* Members, copies, mode changed. */
 void active_update(struct active *a, const struct group_state *gs);
 void active_status(struct active *a, struct active_status *ret);
+void active_latency(struct active *a, struct active_latency *ret);
 /*
  * Shut the gate (role passive) and wait until target has replayed everything;
  * connected others get a moment too. *ret_closed says whether the gate is shut.

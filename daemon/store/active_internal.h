@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include "daemon/ship/latency.h"
 #include "daemon/ship/window.h"
 #include "daemon/store/active.h"
 
@@ -63,6 +64,9 @@ struct peer {
 	bool fresh_ready;
 	char security[64];
 
+	/* the ship thread writes, any may read the histograms */
+	struct latency latency;
+
 	/* for status and decisions, under lock */
 	struct frame_ack ack;
 	bool connected;
@@ -104,6 +108,7 @@ struct active {
 	uint64_t restart_ms, restart_wait_ms;	/* log restarts not before; step */
 	uint32_t stuck_ms;		/* no ack that moves so long, while the ring fills */
 	uint64_t acked_free, acked_ack, acked_clear;
+	struct latency latency;		/* LATENCY_ACK of all copies together */
 
 	/* disk thread */
 	pthread_t ship_thread, disk_thread, agree_thread, seed_thread;
@@ -126,6 +131,7 @@ struct active {
 int active_addr(const struct group_member *m, struct sockaddr_storage *ret, socklen_t *ret_len);
 uint64_t active_now_ms(void);
 uint64_t active_commit(const struct active *a);
+uint64_t active_wall_ns(void);		/* CLOCK_REALTIME, as the records' times */
 void active_kick(struct active *a);	/* lock held: wake ship and disk threads */
 void active_set_error(struct active *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

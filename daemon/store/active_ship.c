@@ -66,6 +66,8 @@ static void ack_tap(struct active *a)
 	}
 	w->freed = a->acked_free = f;
 	w->acked = a->acked_ack = k;
+	if (latency_due(&a->latency, LATENCY_ACK, k))
+		latency_pass(&a->latency, LATENCY_ACK, k, active_wall_ns());
 	w->cleared = a->acked_clear = c;
 	if (!a->spooling && w->freed > a->oldest) {
 		struct seglog_info info;
@@ -251,6 +253,22 @@ static void awake(struct active *a)
 	__atomic_store_n(&a->view->user->want_wakeup, 0, __ATOMIC_RELAXED);
 }
 
+/* Lock held. Begin to time what has come; a time that is of other records than the
+ * LSN is not taken. */
+static void probe(struct active *a)
+{
+	uint64_t at_ns = __atomic_load_n(&a->view->hdr->commit_time_ns, __ATOMIC_RELAXED);
+	uint64_t lsn = a->last_commit;
+
+	if (active_commit(a) != lsn)
+		return;
+	latency_begin(&a->latency, lsn, at_ns, 1u << LATENCY_ACK);
+	for (int i = 0; i < WINDOW_COPIES_MAX; i++)
+		if (a->peers[i].state == PEER_STREAM)
+			latency_begin(&a->peers[i].latency, lsn, at_ns,
+				      1u << LATENCY_SHIP | 1u << LATENCY_DURABLE);
+}
+
 static void pump_all(struct active *a)
 {
 	for (int i = 0; i < WINDOW_COPIES_MAX; i++)
@@ -268,6 +286,7 @@ static void ship_loop(struct active *a)
 	for (;;) {
 		pthread_mutex_lock(&a->lock);
 		a->last_commit = active_commit(a);
+		probe(a);
 		tick(a);
 		pump_all(a);
 		if (a->stop && peers_closed(a)) {

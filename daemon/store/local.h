@@ -39,6 +39,8 @@ struct local {
 	bool bits_forgotten;		/* as passive: the tap was told that it is whole */
 	struct branch branches[BRANCHES_MAX];	/* as of the last tick */
 	unsigned nr_branches;
+	uint64_t activations;		/* begun here by this daemon */
+	uint32_t counted_epoch;		/* the newest of them; 0: not active now */
 };
 
 /* What a copy needs to know of its daemon. */

@@ -89,6 +89,14 @@ static int drop_local(struct stores *ss, int i)
 	return 0;
 }
 
+/* An activation is an epoch in which the store serves here. */
+static void count_activation(struct local *lo)
+{
+	if (lo->role == LOCAL_ACTIVE && lo->epoch != lo->counted_epoch)
+		lo->activations++;
+	lo->counted_epoch = lo->role == LOCAL_ACTIVE ? lo->epoch : 0;
+}
+
 static void reconcile(struct stores *ss)
 {
 	struct local_env env = {
@@ -115,6 +123,8 @@ static void reconcile(struct stores *ss)
 			lo = add_local(ss, st);
 		if (lo)
 			local_reconcile(lo, &env, st);
+		if (lo)
+			count_activation(lo);
 	}
 }
 

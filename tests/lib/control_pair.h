@@ -31,6 +31,7 @@
 #include "daemon/group/engine.h"
 #include "daemon/group/state_json.h"
 #include "daemon/store/stores.h"
+#include "daemon/store/stores_metrics.h"
 #include "daemon/tap/dm.h"
 #include "daemon/tap/tap.h"
 
@@ -48,6 +49,7 @@ struct stores {
 };
 
 static int drain_answer, wait_answer;
+static const char *volatile sick_member = "";	/* its copies are Failed */
 
 int stores_create(const struct stores_conf *conf, struct stores **ret)
 {
@@ -155,7 +157,9 @@ struct json_object *stores_status(struct stores *ss)
 			json_object_object_add(obj, "store", json_object_new_string(st->name));
 			json_object_object_add(obj, "member",
 					       json_object_new_string(st->copies[k].member));
-			json_object_object_add(obj, "status", json_object_new_string("Healthy"));
+			json_object_object_add(obj, "status", json_object_new_string(
+					       strcmp(st->copies[k].member, sick_member) ?
+					       "Healthy" : "Failed"));
 			json_object_object_add(obj, "link", json_object_new_string("stream"));
 			json_object_array_add(list, obj);
 		}
@@ -191,6 +195,11 @@ int stores_wait_steps(struct stores *ss, const uint8_t uuid[16], bool up, unsign
 		return 0;
 	snprintf(err, errlen, "mount /srv failed: no such file system");
 	return steps_answer;
+}
+
+unsigned stores_metrics(struct stores *ss, struct stores_metric *ret, unsigned max)
+{
+	return 0;
 }
 
 int stores_retry_copy(struct stores *ss, const uint8_t uuid[16])
@@ -276,6 +285,9 @@ static inline int no_lease(uint64_t fence, uint64_t deadline_boot_ns)
 	return 0;
 }
 
+/* For members that are started from now on; 0: as by default, and no metrics. */
+static unsigned alert_s, metrics_port;
+
 static char dir[64];
 static char message[1024];
 
@@ -294,6 +306,9 @@ static inline void start(int i)
 	snprintf(mb->cf.run_dir, sizeof(mb->cf.run_dir), "%.50s/r%d", dir, i);
 	mb->cf.port = PORT;
 	mb->cf.ktls = false;
+	mb->cf.metrics_port = metrics_port ? metrics_port + i : 0;
+	if (alert_s)
+		mb->cf.redundancy_alert_s = mb->cf.redundancy_repeat_s = alert_s;
 	mkdir(mb->cf.state_dir, 0700);
 	snprintf(path, sizeof(path), "%s/group.json", mb->cf.state_dir);
 	cr_assert_eq(engine_file_open(&ec, &mb->en), 0);

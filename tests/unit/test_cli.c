@@ -22,7 +22,7 @@ EMPTY(cmd_store_create) EMPTY(cmd_store_list) EMPTY(cmd_store_show) EMPTY(cmd_st
 EMPTY(cmd_store_move) EMPTY(cmd_store_remove) EMPTY(cmd_mark)
 EMPTY(cmd_copy_add) EMPTY(cmd_copy_status) EMPTY(cmd_copy_suspend) EMPTY(cmd_copy_resume)
 EMPTY(cmd_copy_remove) EMPTY(cmd_copy_seed)
-EMPTY(cmd_status) EMPTY(cmd_watch) EMPTY(cmd_test)
+EMPTY(cmd_status) EMPTY(cmd_watch) EMPTY(cmd_test) EMPTY(cmd_metrics)
 EMPTY(cmd_log_list) EMPTY(cmd_log_dump) EMPTY(cmd_log_verify)
 EMPTY(cmd_events_list) EMPTY(cmd_events_follow)
 EMPTY(cmd_group_redistribute) EMPTY(cmd_member_set) EMPTY(cmd_member_maintenance)
@@ -117,6 +117,7 @@ Test(cli, every_verb)
 	expect("copy seed pg --member n2 --wait", "{\"store\":\"pg\",\"member\":\"n2\",\"wait\":true}");
 	expect("test", "{}");
 	expect("test pg", "{\"store\":\"pg\"}");
+	expect("metrics", "{}");
 	expect("test --all", "{\"all\":true}");
 	expect("status", "{}");
 	expect("watch --interval 500ms --count 3", "{\"interval\":0.5,\"count\":3}");

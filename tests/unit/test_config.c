@@ -34,6 +34,10 @@ Test(config, defaults)
 	cr_assert_eq(cf.on_stop, ON_STOP_MOVE);
 	cr_assert_str_eq(cf.watchdog, "");
 	cr_assert_eq(cf.watchdog_timeout_s, 10);
+	cr_assert_eq(cf.redundancy_alert_s, 1200);
+	cr_assert_eq(cf.redundancy_repeat_s, 900);
+	cr_assert_str_eq(cf.metrics_address, "127.0.0.1");
+	cr_assert_eq(cf.metrics_port, 64331);
 	cr_assert_eq(cf.log_level, LOG_LV_INFO);
 }
 
@@ -55,6 +59,10 @@ Test(config, every_key)
 				 "on_stop = keep\n"
 				 "watchdog = /dev/watchdog0\n"
 				 "watchdog_timeout_s = 2\n"
+				 "redundancy_alert_s = 60\n"
+				 "redundancy_repeat_s = 30\n"
+				 "metrics_address = ::1\n"
+				 "metrics_port = 0\n"
 				 "log_level = debug");
 
 	cr_assert_str_eq(cf.member, "node1.example");
@@ -66,6 +74,10 @@ Test(config, every_key)
 	cr_assert_not(cf.ktls);
 	cr_assert_eq(cf.io, LOOP_POSIX);
 	cr_assert_eq(cf.lease_ms, 0);
+	cr_assert_eq(cf.redundancy_alert_s, 60);
+	cr_assert_eq(cf.redundancy_repeat_s, 30);
+	cr_assert_str_eq(cf.metrics_address, "::1");
+	cr_assert_eq(cf.metrics_port, 0);
 	cr_assert_eq(cf.park_timeout_ms, 100000);
 	cr_assert_eq(cf.receive_ring_mib, 4);
 	cr_assert_eq(cf.step_retry_s, 5);

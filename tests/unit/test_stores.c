@@ -18,6 +18,7 @@
 
 #include "daemon/group/uuid.h"
 #include "daemon/ship/frame.h"
+#include "daemon/store/stores_metrics.h"
 #include "tests/lib/cluster.h"
 
 #define MIB	2048ull		/* sectors */
@@ -232,6 +233,53 @@ Test(stores, a_late_copy_leaves_the_set_and_returns)
 	cr_assert_eq(cluster_await(&cl, 0, 1, "in_sync", "true", 20000), 0);
 	cr_assert(cluster_store(&cl).copies[1].in_sync);
 	equal(0, 1);
+	stop();
+}
+
+static uint64_t counted(const struct latency_hist *h)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < LATENCY_BUCKETS; i++)
+		n += h->bucket[i];
+	return n;
+}
+
+/* Each stage of the log is timed, in a plausible order. */
+Test(stores, stages_are_timed)
+{
+	struct cluster_conf c = conf_of(2);
+	struct stores_metric m[2];
+
+	c.mode = DAGTAP_MODE_COMMIT;
+	c.min_in_sync = 1;
+	c.late_ms_max = 60000;
+	start(c);
+	healthy(0, 1);
+	for (unsigned i = 0; i < 50; i++) {
+		cr_assert_eq(tap_mem_write(dev, i * 8, pattern, 4096, false), 0);
+		cr_assert_eq(tap_mem_flush(dev), 0);
+	}
+	equal(0, 1);
+	cr_assert_eq(stores_metrics(cl.node[0].ss, m, 2), 1);
+	cr_assert_eq(m[0].st.activations, 1);
+	cr_assert_eq(m[0].st.epoch, 1);
+	cr_assert(m[0].st.tap);
+	cr_assert_eq(m[0].latency.nr_peers, 1);
+	cr_assert_gt(counted(&m[0].latency.peer[0].ship), 10);
+	cr_assert_gt(counted(&m[0].latency.peer[0].durable), 10);
+	cr_assert_gt(counted(&m[0].st.ack), 10);
+	/* Each probe has both, in this order or, where the ack overtakes the end of the
+	 * send, in the other; the last one may be under way. None took minutes. */
+	cr_assert_leq(counted(&m[0].latency.peer[0].durable),
+		      counted(&m[0].latency.peer[0].ship) + 1);
+	cr_assert_leq(counted(&m[0].latency.peer[0].ship),
+		      counted(&m[0].latency.peer[0].durable) + 1);
+	cr_assert_gt(m[0].latency.peer[0].durable.sum_ns, 0);
+	cr_assert_lt(m[0].latency.peer[0].durable.sum_ns, 60000000000ull);
+	cr_assert_eq(stores_metrics(cl.node[1].ss, m, 2), 1);
+	cr_assert_eq(m[0].st.activations, 0);
+	cr_assert_eq(m[0].st.epoch, 0);
 	stop();
 }
 
