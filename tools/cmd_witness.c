@@ -29,6 +29,9 @@ int cmd_witness_show(struct cmd *cmd)
 		else
 			printf("witness: none%s\n", obj_bool(res, "manual_only") ? "; two members without "
 			       "one activate nothing by themselves" : "");
+		if (*obj_str(res, "alternate"))
+			printf("alternate: %s, address %s; votes only after a group restore\n",
+			       obj_str(res, "alternate"), obj_str(res, "alternate_address"));
 	}
 	json_object_put(res);
 	return EXIT_SUCCESS;

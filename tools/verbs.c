@@ -252,6 +252,55 @@ static const struct cli_opt test_opts[] = {
 
 static const struct cli_opt no_opts[] = { OPT_END };
 
+#define YES { "--yes", CLI_FLAG, NULL, "yes", "do not ask", false, NULL }
+
+static const struct cli_opt group_stop_opts[] = {
+	{ "--site", CLI_TEXT, "SITE", "site", "all members of this site, instead of a NAME", false, NULL },
+	{ "--configuration-only", CLI_FLAG, NULL, "configuration_only", "they do not answer: only write "
+	  "it down", false, NULL },
+	{ "--force", CLI_FLAG, NULL, "force", "also where a store cannot be moved away", false, NULL },
+	YES,
+	OPT_END
+};
+
+static const struct cli_opt group_start_opts[] = {
+	{ "--site", CLI_TEXT, "SITE", "site", "all members of this site, instead of a NAME", false, NULL },
+	{ "--activate", CLI_FLAG, NULL, "activate", "say that the group has not gone on elsewhere: this "
+	  "member may activate stores", false, NULL },
+	YES,
+	OPT_END
+};
+
+static const struct cli_opt group_restore_opts[] = {
+	{ "--dry-run", CLI_FLAG, NULL, "dry_run", "show what it would do, and what may be lost", false,
+	  NULL },
+	{ "--confirm", CLI_TEXT, "GROUP", "confirm", "the group's name, instead of typing it", false,
+	  NULL },
+	OPT_END
+};
+
+static const struct cli_opt witness_set_opts[] = {
+	{ "--address", CLI_TEXT, "ADDRESS", "address", "its replication address", true, NULL },
+	{ "--port", CLI_UINT, "PORT", "port", "its replication port (this member's)", false, NULL },
+	{ "--alternate", CLI_FLAG, NULL, "alternate", "votes only after a group restore that finds the "
+	  "witness lost", false, NULL },
+	{ "--token-out", CLI_PATH, "FILE", "token_out", "write the token to this file, mode 0600", false,
+	  NULL },
+	OPT_END
+};
+
+static const struct cli_opt witness_remove_opts[] = {
+	{ "--alternate", CLI_FLAG, NULL, "alternate", "the alternate, instead of the witness", false, NULL },
+	OPT_END
+};
+
+static const struct cli_opt member_remove_opts[] = {
+	{ "--configuration-only", CLI_FLAG, NULL, "configuration_only", "it is dead: take its copies and "
+	  "its vote out of the group too", false, NULL },
+	{ "--force", CLI_FLAG, NULL, "force", "with that: also stores that it alone had", false, NULL },
+	OPT_END
+};
+
 const struct cli_verb verbs[] = {
 	{ "group", "create", ONE("NAME", "name"), group_create_opts,
 	  "make a new group with this member as its founder",
@@ -268,6 +317,18 @@ const struct cli_verb verbs[] = {
 	  "dagctl group join --token-file node2.token\n"
 	  "ssh node1 dagctl member add node2 --address 10.92.0.2 | dagctl group join\n",
 	  cmd_group_join },
+	{ "group", "stop", MAYBE("NAME", "name"), group_stop_opts,
+	  "take a member or a site out of service, until group start",
+	  "dagctl group stop node3\ndagctl group stop --site north --yes\n"
+	  "dagctl group stop node2 --configuration-only\n", cmd_group_stop },
+	{ "group", "start", MAYBE("NAME", "name"), group_start_opts,
+	  "let stopped members take part again",
+	  "dagctl group start node3\ndagctl group start --site north --yes\n"
+	  "dagctl group start --activate\n", cmd_group_start },
+	{ "group", "restore", NO_ARGS, group_restore_opts,
+	  "the majority is lost for good: go on with the members that are left",
+	  "dagctl group stop node1 --configuration-only --yes\n"
+	  "dagctl group restore --dry-run\ndagctl group restore --confirm lab\n", cmd_group_restore },
 	{ "group", "redistribute", NO_ARGS, redistribute_opts,
 	  "move stores to their most preferred copies, evenly",
 	  "dagctl group redistribute --dry-run\ndagctl group redistribute --deviation 50\n",
@@ -276,18 +337,20 @@ const struct cli_verb verbs[] = {
 	  "invite a host: gives a token that is good once, for 24 hours",
 	  "dagctl member add node2 --address 10.92.0.2\n"
 	  "dagctl member add node2 --address 10.92.0.2 --token-out node2.token\n", cmd_member_add },
-	{ "witness", "set", ONE("NAME", "name"), member_add_opts,
+	{ "witness", "set", ONE("NAME", "name"), witness_set_opts,
 	  "invite a host without copies to vote where members are even",
-	  "dagctl witness set third --address 10.92.0.9\n", cmd_witness_set },
+	  "dagctl witness set third --address 10.92.0.9\n"
+	  "dagctl witness set fourth --address 10.92.0.10 --alternate\n", cmd_witness_set },
 	{ "witness", "show", NO_ARGS, no_opts, "who decides when members are even",
 	  "dagctl witness show\n", cmd_witness_show },
-	{ "witness", "remove", NO_ARGS, no_opts, "go on without a witness",
-	  "dagctl witness remove\n", cmd_witness_remove },
+	{ "witness", "remove", NO_ARGS, witness_remove_opts, "go on without a witness",
+	  "dagctl witness remove\ndagctl witness remove --alternate\n", cmd_witness_remove },
 	{ "member", "list", NO_ARGS, no_opts, "members and open invitations",
 	  "dagctl member list\n", cmd_member_list },
-	{ "member", "remove", ONE("NAME", "name"), no_opts,
+	{ "member", "remove", ONE("NAME", "name"), member_remove_opts,
 	  "take a member that holds no copies, or an invitation, out of the group",
-	  "dagctl member remove node3\n", cmd_member_remove },
+	  "dagctl member remove node3\n"
+	  "dagctl member remove node3 --configuration-only\n", cmd_member_remove },
 	{ "member", "set", ONE("NAME", "name"), member_set_opts, "change settings of a member",
 	  "dagctl member set node2 --policy blocked\n"
 	  "dagctl member set node2 --site north --max-active 4\n", cmd_member_set },

@@ -15,6 +15,10 @@ int cmd_group_show(struct cmd *cmd);
 int cmd_group_set(struct cmd *cmd);
 int cmd_group_join(struct cmd *cmd);
 int cmd_group_redistribute(struct cmd *cmd);
+/* cmd_life.c */
+int cmd_group_stop(struct cmd *cmd);
+int cmd_group_start(struct cmd *cmd);
+int cmd_group_restore(struct cmd *cmd);
 /* cmd_member.c */
 int invite_host(struct cmd *cmd, const char *method);
 int cmd_witness_set(struct cmd *cmd);

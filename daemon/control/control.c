@@ -37,9 +37,14 @@ struct stores *control_use(struct rpc_call *call)
 	pthread_rwlock_rdlock(&ct->use);
 	if (ct->stores)
 		return ct->stores;
+	if (ct->stopped)
+		call_fail(call, -ENOENT, "member %s: is stopped; run dagctl group start %s",
+			  ct->cf->member, ct->cf->member);
+	else
+		call_fail(call, -ENOENT,
+			  "member %s: in no group; run dagctl group create or group join",
+			  ct->cf->member);
 	pthread_rwlock_unlock(&ct->use);
-	call_fail(call, -ENOENT, "member %s: in no group; run dagctl group create or group join",
-		  ct->cf->member);
 	return NULL;
 }
 
@@ -259,7 +264,7 @@ static int make_stores(struct control *ct)
 	};
 	int r;
 
-	r = creds_load(ct->creds_dir, &ct->creds);
+	r = ct->creds ? 0 : creds_load(ct->creds_dir, &ct->creds);
 	if (r)
 		return r;
 	conf.creds = ct->creds;
@@ -275,15 +280,48 @@ static int make_stores(struct control *ct)
 	return r;
 }
 
-static void drop_stores(struct control *ct)
+static void end_stores(struct control *ct, bool stopped)
 {
 	pthread_rwlock_wrlock(&ct->use);
 	if (ct->stores)
 		stores_destroy(ct->stores);
-	creds_free(ct->creds);
 	ct->stores = NULL;
+	ct->stopped = stopped;
+	if (stopped && !ct->creds && creds_load(ct->creds_dir, &ct->creds))
+		ct->creds = NULL;	/* it has said why */
+	pthread_rwlock_unlock(&ct->use);
+}
+
+static void drop_stores(struct control *ct)
+{
+	end_stores(ct, false);
+	pthread_rwlock_wrlock(&ct->use);
+	creds_free(ct->creds);
 	ct->creds = NULL;
 	pthread_rwlock_unlock(&ct->use);
+}
+
+/*
+ * A stopped member has no stores: their gates are shut, or (a device in use) shut by
+ * the module when the lease ends, which is not renewed. In a new generation all of them
+ * begin anew, with the connections to it. True: there are to be none.
+ */
+static bool stop_stores(struct control *ct, struct group_state *gs)
+{
+	const struct group_member *self = group_find_member(gs, ct->cf->member);
+	bool stopped = self && self->stopped;
+
+	if (gs->unconfirmed)
+		return false;
+	if (ct->stores && !stopped && ct->generation != gs->generation)
+		log_notice("group=%s generation=%llu msg=\"the group was restored, stores begin anew\"",
+			   gs->name, (unsigned long long)gs->generation);
+	else if (stopped && !ct->stopped)
+		log_notice("group=%s member=%s msg=\"stopped\"", gs->name, ct->cf->member);
+	if ((ct->stores && ct->generation != gs->generation) || stopped != ct->stopped)
+		end_stores(ct, stopped);
+	ct->generation = gs->generation;
+	return stopped;
 }
 
 /* The founder has taken this member out of the group. */
@@ -315,9 +353,13 @@ static void leave_group(struct control *ct, const char *group)
 
 static void apply_state(struct control *ct, struct group_state *gs)
 {
+	bool stopped;
 	int r = 0;
 
 	if (!gs->uuid[0])
+		return;
+	/* waits until a restore needs it (semantics 4) */
+	if (!strcmp(gs->alternate.name, ct->cf->member))
 		return;
 	/*
 	 * The witness votes in the engine, and remembers by its heartbeats whether
@@ -342,7 +384,8 @@ static void apply_state(struct control *ct, struct group_state *gs)
 	/* Only this thread makes the stores and takes them away, so it may look
 	 * without the lock, and must not wait for it: whoever shakes hands holds it
 	 * for seconds, and somebody always does where a link is bad. */
-	if (!ct->stores) {
+	stopped = stop_stores(ct, gs);
+	if (!ct->stores && !stopped) {
 		pthread_rwlock_wrlock(&ct->use);
 		r = make_stores(ct);
 		pthread_rwlock_unlock(&ct->use);
@@ -350,7 +393,7 @@ static void apply_state(struct control *ct, struct group_state *gs)
 	if (r)
 		return;
 	/* nothing is opened or closed by what may be an old state */
-	if (!gs->unconfirmed)
+	if (!gs->unconfirmed && !stopped)
 		stores_apply(ct->stores, gs);
 	peers_sync(ct, gs);
 	if (gs->profile.lease_period_ms)

@@ -49,6 +49,8 @@ struct control {
 	pthread_rwlock_t use;
 	struct stores *stores;		/* NULL: no group */
 	struct creds *creds;
+	uint64_t generation;		/* that the stores were made in; the apply thread's */
+	bool stopped;			/* group stop: no stores here; with `use` */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -234,6 +236,10 @@ int verb_store_mark(struct rpc_call *call, struct json_object **ret);
 int verb_store_wait_active(struct rpc_call *call, struct json_object **ret);
 int verb_member_set(struct rpc_call *call, struct json_object **ret);
 int verb_member_maintenance(struct rpc_call *call, struct json_object **ret);
+int verb_group_stop(struct rpc_call *call, struct json_object **ret);
+int verb_group_start(struct rpc_call *call, struct json_object **ret);
+int verb_group_restore(struct rpc_call *call, struct json_object **ret);
+int verb_group_survey(struct rpc_call *call, struct json_object **ret);
 int verb_group_redistribute(struct rpc_call *call, struct json_object **ret);
 int verb_events_local(struct rpc_call *call, struct json_object **ret);
 int verb_events_list(struct rpc_call *call, struct json_object **ret);

@@ -30,7 +30,7 @@ struct invite {
 	struct group_member at;
 	char hash[65];
 	int64_t expires;		/* CLOCK_REALTIME seconds */
-	bool witness;			/* joins as that */
+	enum invite_as as;
 };
 
 struct invites {
@@ -71,7 +71,8 @@ static struct json_object *invite_obj(const struct invite *in)
 	struct json_object *obj = group_member_to_obj(&in->at);
 
 	json_object_object_add(obj, "expires", json_object_new_int64(in->expires));
-	json_object_object_add(obj, "witness", json_object_new_boolean(in->witness));
+	json_object_object_add(obj, "witness", json_object_new_boolean(in->as == INVITE_WITNESS));
+	json_object_object_add(obj, "alternate", json_object_new_boolean(in->as == INVITE_ALTERNATE));
 	return obj;
 }
 
@@ -136,7 +137,8 @@ static int load_one(struct json_object *obj, struct invite *ret)
 	    rpc_str(obj, "hash", &hash, err, sizeof(err)) ||
 	    rpc_u64(obj, "expires", INT64_MAX, &expires, err, sizeof(err)) || strlen(hash) != 64)
 		return -EINVAL;
-	ret->witness = rpc_bool(obj, "witness", err, sizeof(err)) == 1;
+	ret->as = rpc_bool(obj, "witness", err, sizeof(err)) == 1 ? INVITE_WITNESS :
+		  rpc_bool(obj, "alternate", err, sizeof(err)) == 1 ? INVITE_ALTERNATE : INVITE_MEMBER;
 	strcpy(ret->hash, hash);
 	ret->expires = expires;
 	return 0;
@@ -167,11 +169,11 @@ static void load(struct invites *iv)
 
 /* ---- for the verbs ------------------------------------------------------ */
 
-int invite_make(struct rpc_call *call, const struct group_member *mb, bool witness,
+int invite_make(struct rpc_call *call, const struct group_member *mb, enum invite_as as,
 		char ret_secret[33])
 {
 	struct invites *iv = call->ct->invites;
-	struct invite in = { .at = *mb, .witness = witness, .expires = time(NULL) + INVITE_SECONDS };
+	struct invite in = { .at = *mb, .as = as, .expires = time(NULL) + INVITE_SECONDS };
 	uint64_t one = 1;
 	uint8_t bin[16];
 	int r, at;
@@ -232,6 +234,13 @@ int invite_drop(struct control *ct, const char *member)
 
 /* ---- the founder's listener --------------------------------------------- */
 
+static void fill_witness(struct group_witness *wt, const struct group_member *mb)
+{
+	snprintf(wt->name, sizeof(wt->name), "%s", mb->name);
+	snprintf(wt->address, sizeof(wt->address), "%s", mb->address);
+	wt->port = mb->port;
+}
+
 /* One that was a member before stays what it was, above all a voter of the engine. */
 static int edit_add(struct group_state *gs, void *ctx)
 {
@@ -244,7 +253,7 @@ static int edit_add(struct group_state *gs, void *ctx)
 		there->port = mb->port;
 		return 0;
 	}
-	if (!strcmp(gs->witness.name, mb->name))
+	if (!strcmp(gs->witness.name, mb->name) || !strcmp(gs->alternate.name, mb->name))
 		return -EEXIST;
 	if (gs->nr_members == GROUP_MEMBERS_MAX)
 		return -ENOSPC;
@@ -257,11 +266,22 @@ static int edit_add_witness(struct group_state *gs, void *ctx)
 	const struct group_member *mb = ctx;
 	struct group_witness *wt = &gs->witness;
 
-	if (group_find_member(gs, mb->name) || (wt->name[0] && strcmp(wt->name, mb->name)))
+	if (group_find_member(gs, mb->name) || !strcmp(gs->alternate.name, mb->name) ||
+	    (wt->name[0] && strcmp(wt->name, mb->name)))
 		return -EEXIST;
-	snprintf(wt->name, sizeof(wt->name), "%s", mb->name);
-	snprintf(wt->address, sizeof(wt->address), "%s", mb->address);
-	wt->port = mb->port;
+	fill_witness(wt, mb);
+	return 0;
+}
+
+static int edit_add_alternate(struct group_state *gs, void *ctx)
+{
+	const struct group_member *mb = ctx;
+	struct group_witness *wt = &gs->alternate;
+
+	if (group_find_member(gs, mb->name) || !strcmp(gs->witness.name, mb->name) ||
+	    (wt->name[0] && strcmp(wt->name, mb->name)))
+		return -EEXIST;
+	fill_witness(wt, mb);
 	return 0;
 }
 
@@ -270,7 +290,7 @@ static int edit_add_witness(struct group_state *gs, void *ctx)
  * anything is given for it.
  */
 static int redeem(struct invites *iv, const char *secret, const char *member, const char *address,
-		  struct group_member *ret, bool *ret_witness, const char **ret_why)
+		  struct group_member *ret, enum invite_as *ret_as, const char **ret_why)
 {
 	char hash[65];
 	int at = -1, r;
@@ -292,7 +312,7 @@ static int redeem(struct invites *iv, const char *secret, const char *member, co
 		*ret_why = "address in dag.conf is not the one the host was invited with";
 	} else {
 		*ret = iv->list[at].at;
-		*ret_witness = iv->list[at].witness;
+		*ret_as = iv->list[at].as;
 		remove_at(iv, at);
 		r = save(iv);
 		*ret_why = "the founder cannot write its state directory";
@@ -301,9 +321,14 @@ static int redeem(struct invites *iv, const char *secret, const char *member, co
 	return r;
 }
 
-static struct json_object *welcome(struct control *ct, const struct group_member *mb, bool witness,
+static struct json_object *welcome(struct control *ct, const struct group_member *mb, enum invite_as as,
 				   const char *csr, const char **ret_why)
 {
+	static int (*const edits[])(struct group_state *gs, void *ctx) = {
+		[INVITE_MEMBER] = edit_add,
+		[INVITE_WITNESS] = edit_add_witness,
+		[INVITE_ALTERNATE] = edit_add_alternate,
+	};
 	struct json_object *obj = NULL;
 	struct group_state gs;
 	char err[256], *crt = NULL, *ca = NULL;
@@ -319,8 +344,8 @@ static struct json_object *welcome(struct control *ct, const struct group_member
 	if (!r)
 		r = creds_ca_pem(ct->creds_dir, &ca);
 	if (!r)
-		r = ct->engine->ops->txn_group(ct->engine, witness ? edit_add_witness : edit_add,
-					       (void *)mb, err, sizeof(err));
+		r = ct->engine->ops->txn_group(ct->engine, edits[as], (void *)mb, err,
+					       sizeof(err));
 	if (!r)
 		r = ct->engine->ops->snapshot(ct->engine, &gs);
 	if (!r) {
@@ -343,7 +368,7 @@ static void serve_join(struct invites *iv, struct join_conn *jc)
 	struct json_object *rq = NULL, *obj = NULL;
 	struct group_member mb;
 	char err[256], *line = NULL, *buf = malloc(JOIN_LINE_MAX);
-	bool witness = false;
+	enum invite_as as = INVITE_MEMBER;
 	int n;
 
 	n = buf ? join_read_line(jc, buf, JOIN_LINE_MAX) : -ENOMEM;
@@ -356,8 +381,8 @@ static void serve_join(struct invites *iv, struct join_conn *jc)
 	    json_object_object_get_ex(rq, "csr", &obj)) {
 		csr = json_object_get_string(obj);
 		obj = NULL;
-		if (csr && !redeem(iv, secret, member, address, &mb, &witness, &why))
-			obj = welcome(iv->ct, &mb, witness, csr, &why);
+		if (csr && !redeem(iv, secret, member, address, &mb, &as, &why))
+			obj = welcome(iv->ct, &mb, as, csr, &why);
 	}
 	if (obj) {
 		log_notice("member=%s address=%s msg=joined", mb.name, mb.address);

@@ -21,6 +21,9 @@ struct control;
 struct rpc_call;
 struct json_object;
 
+/* What the host is to be. */
+enum invite_as { INVITE_MEMBER, INVITE_WITNESS, INVITE_ALTERNATE };
+
 struct invite_token {
 	char group[37];
 	char member[64];
@@ -35,7 +38,7 @@ int invite_token_parse(const char *text, struct invite_token *ret);
 void invite_token_format(const struct invite_token *tk, char ret[INVITE_TOKEN_MAX]);
 
 /* Remember an invitation, replacing one of the same name; gives its secret. */
-int invite_make(struct rpc_call *call, const struct group_member *mb, bool witness,
+int invite_make(struct rpc_call *call, const struct group_member *mb, enum invite_as as,
 		char ret_secret[33]);
 /* [{member, address, port, expires}]; appended to array. */
 void invite_list(struct control *ct, struct json_object *array);

@@ -77,7 +77,7 @@ static int check_invitable(struct rpc_call *call, struct group_state *gs,
 
 /* Answers with the token; its host joins as a member, or as the witness. */
 static int invite(struct rpc_call *call, struct group_state *gs, const struct group_member *mb,
-		  bool witness, struct json_object **ret)
+		  enum invite_as as, struct json_object **ret)
 {
 	struct group_member *self = group_find_member(gs, call->ct->cf->member);
 	char token[INVITE_TOKEN_MAX], *ca = NULL;
@@ -88,7 +88,7 @@ static int invite(struct rpc_call *call, struct group_state *gs, const struct gr
 	if (!r)
 		r = creds_ca_fingerprint(ca, tk.fingerprint);
 	if (!r)
-		r = invite_make(call, mb, witness, tk.secret);
+		r = invite_make(call, mb, as, tk.secret);
 	if (!r && self) {
 		strcpy(tk.group, gs->uuid);
 		strcpy(tk.member, mb->name);
@@ -99,7 +99,7 @@ static int invite(struct rpc_call *call, struct group_state *gs, const struct gr
 		json_object_object_add(*ret, "token", json_object_new_string(token));
 		json_object_object_add(*ret, "expires",
 				       json_object_new_int64(time(NULL) + INVITE_SECONDS));
-		log_notice("%s=%s address=%s msg=invited", witness ? "witness" : "member", mb->name,
+		log_notice("%s=%s address=%s msg=invited", as == INVITE_MEMBER ? "member" : "witness", mb->name,
 			   mb->address);
 	}
 	free(ca);
@@ -119,7 +119,7 @@ int verb_member_add(struct rpc_call *call, struct json_object **ret)
 		return r;
 	r = check_invitable(call, &gs, &mb);
 	if (!r)
-		r = invite(call, &gs, &mb, false, ret);
+		r = invite(call, &gs, &mb, INVITE_MEMBER, ret);
 	group_state_free(&gs);
 	return r;
 }
@@ -160,19 +160,93 @@ static int edit_remove(struct group_state *gs, void *ctx)
 	return 0;
 }
 
-static int check_removable(struct rpc_call *call, struct group_state *gs, const char *name)
+/* How a member is to be removed. */
+struct removal {
+	const char *name;
+	bool dead;			/* --configuration-only: with its copies */
+	bool force;			/* and with stores that nobody else has */
+};
+
+/* Of a member that is dead: what may go with it. */
+static int check_copy(struct rpc_call *call, const struct group_store *st, const struct removal *rm)
+{
+	if (!rm->dead)
+		return call_fail(call, -EBUSY, "member %s: holds a copy of store %s; remove it "
+				 "with dagctl copy remove %s --member %s, or, if it is dead, pass "
+				 "--configuration-only", rm->name, st->name, st->name, rm->name);
+	if (strcmp(st->active, rm->name))
+		return 0;
+	if (st->nr_copies > 1)
+		return call_fail(call, -EBUSY, "store %s: is agreed to be active on %s, and no other copy has "
+				 "taken over; see why with dagctl events list --store %s", st->name,
+				 rm->name, st->name);
+	if (!rm->force)
+		return call_fail(call, -EBUSY, "store %s: its only copy is on %s; --force removes the store "
+				 "with it", st->name, rm->name);
+	return 0;
+}
+
+static int check_removable(struct rpc_call *call, struct group_state *gs, const struct removal *rm)
 {
 	uint32_t i;
+	int r = 0;
 
-	if (!strcmp(name, gs->founder))
+	if (!strcmp(rm->name, gs->founder))
 		return call_fail(call, -EBUSY, "member %s: is the founder, which keeps the group's "
-				 "authority; it cannot be removed", name);
-	for (i = 0; i < gs->nr_stores; i++)
-		if (!gs->stores[i].removed && group_find_copy(&gs->stores[i], name))
-			return call_fail(call, -EBUSY, "member %s: holds a copy of store %s; remove it "
-					 "with dagctl copy remove %s --member %s", name,
-					 gs->stores[i].name, gs->stores[i].name, name);
+				 "authority; it cannot be removed", rm->name);
+	if (rm->dead && control_reachable(call->ct, rm->name))
+		return call_fail(call, -EBUSY, "member %s: answers; remove it without "
+				 "--configuration-only, or stop its dagd first", rm->name);
+	for (i = 0; i < gs->nr_stores && !r; i++)
+		if (!gs->stores[i].removed && group_find_copy(&gs->stores[i], rm->name))
+			r = check_copy(call, &gs->stores[i], rm);
+	return r;
+}
+
+/* The store goes with its only copy; else the copy alone. */
+static int edit_drop_copy(struct group_store *st, void *ctx)
+{
+	const struct removal *rm = ctx;
+	struct group_copy *cp = group_find_copy(st, rm->name);
+	size_t after;
+
+	if (!cp)
+		return -ENOENT;
+	if (!strcmp(st->active, rm->name)) {
+		if (st->nr_copies > 1)
+			return -EBUSY;
+		st->removed = true;
+		return 0;
+	}
+	after = st->nr_copies - (cp - st->copies) - 1;
+	memmove(cp, cp + 1, after * sizeof(*cp));
+	st->nr_copies--;
+	memset(&st->copies[st->nr_copies], 0, sizeof(*cp));
 	return 0;
+}
+
+/* Its copies first: the group forgets no member that a store counts on. */
+static int drop_copies(struct rpc_call *call, struct group_state *gs, struct removal *rm)
+{
+	struct engine *en = call->ct->engine;
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < gs->nr_stores && !r; i++) {
+		struct group_store *st = &gs->stores[i];
+
+		if (st->removed || !group_find_copy(st, rm->name))
+			continue;
+		r = en->ops->txn_store(en, st->uuid, st->epoch, edit_drop_copy, rm, call->err,
+				       sizeof(call->err));
+		if (r && !call->err[0])
+			call_fail(call, r, "store %s: the copy on %s is not removed: %s", st->name, rm->name,
+				  strerror(-r));
+		if (!r)
+			history_add(call->ct->history, "copy-remove", st->name, NULL,
+				    "copy on %s, which is dead", rm->name);
+	}
+	return r;
 }
 
 int verb_member_remove(struct rpc_call *call, struct json_object **ret)
@@ -180,11 +254,17 @@ int verb_member_remove(struct rpc_call *call, struct json_object **ret)
 	struct engine *en = call->ct->engine;
 	struct group_state gs;
 	struct group_member *mb;
+	struct removal rm;
 	const char *name;
 	int r, told = -ENOENT;
+	int dead = rpc_bool(call->params, "configuration_only", call->err, sizeof(call->err));
+	int force = rpc_bool(call->params, "force", call->err, sizeof(call->err));
 
-	if (rpc_str(call->params, "name", &name, call->err, sizeof(call->err)))
+	if (dead < 0 || force < 0 || rpc_str(call->params, "name", &name, call->err, sizeof(call->err)))
 		return -EINVAL;
+	if (force && !dead)
+		return call_fail(call, -EINVAL, "member %s: --force goes with --configuration-only", name);
+	rm = (struct removal){ name, dead, force };
 	r = control_state(call, &gs);
 	if (r)
 		return r;
@@ -195,14 +275,16 @@ int verb_member_remove(struct rpc_call *call, struct json_object **ret)
 		json_object_object_add(*ret, "invitation", json_object_new_boolean(true));
 		return 0;
 	}
-	r = mb ? check_removable(call, &gs, name) :
+	r = mb ? check_removable(call, &gs, &rm) :
 		 call_fail(call, -ENOENT, "member %s: no such member; see dagctl member list", name);
+	if (!r && dead)
+		r = drop_copies(call, &gs, &rm);
 	if (!r)
 		r = en->ops->txn_group(en, edit_remove, (void *)name, call->err, sizeof(call->err));
 	if (!r) {
 		control_wait_applied(call->ct);
 		/* its own thread of ours is gone with the membership: tell it ourselves */
-		told = peer_tell_removed(call, mb);
+		told = dead ? -EHOSTUNREACH : peer_tell_removed(call, mb);
 		call->err[0] = '\0';
 		log_notice("member=%s msg=removed told=%s", name, told ? "no" : "yes");
 		history_add(call->ct->history, "member-remove", "", NULL, "%s removed", name);
@@ -215,17 +297,23 @@ int verb_member_remove(struct rpc_call *call, struct json_object **ret)
 
 /* ---- witness ------------------------------------------------------------ */
 
-static int check_witness(struct rpc_call *call, struct group_state *gs,
+static int check_witness(struct rpc_call *call, struct group_state *gs, bool alternate,
 			 const struct group_member *mb)
 {
+	const struct group_witness *there = alternate ? &gs->alternate : &gs->witness;
+	const struct group_witness *other = alternate ? &gs->witness : &gs->alternate;
 	uint32_t i;
 
 	if (strcmp(gs->engine, "etcd") || gs->engine_url[0])
 		return call_fail(call, -EOPNOTSUPP, "group %s: a witness votes in an etcd of dagd's own; "
 				 "this group has none", gs->name);
-	if (gs->witness.name[0] && strcmp(gs->witness.name, mb->name))
-		return call_fail(call, -EEXIST, "group %s: %s is its witness; take it away first with "
-				 "dagctl witness remove", gs->name, gs->witness.name);
+	if (there->name[0] && strcmp(there->name, mb->name))
+		return call_fail(call, -EEXIST, "group %s: %s is its %s; take it away first with "
+				 "dagctl witness remove%s", gs->name, there->name, alternate ?
+				 "alternate witness" : "witness", alternate ? " --alternate" : "");
+	if (!strcmp(other->name, mb->name))
+		return call_fail(call, -EEXIST, "group %s: %s is its %s; it cannot be both", gs->name,
+				 mb->name, alternate ? "witness" : "alternate witness");
 	if (group_find_member(gs, mb->name))
 		return call_fail(call, -EEXIST, "member %s: a member cannot be the witness", mb->name);
 	for (i = 0; i < gs->nr_members; i++)
@@ -239,16 +327,18 @@ int verb_witness_set(struct rpc_call *call, struct json_object **ret)
 {
 	struct group_member mb;
 	struct group_state gs;
-	int r;
+	int alternate = rpc_bool(call->params, "alternate", call->err, sizeof(call->err)), r;
 
+	if (alternate < 0)
+		return -EINVAL;
 	r = member_from_params(call, &mb);
 	if (!r)
 		r = control_state(call, &gs);
 	if (r)
 		return r;
-	r = check_witness(call, &gs, &mb);
+	r = check_witness(call, &gs, alternate, &mb);
 	if (!r)
-		r = invite(call, &gs, &mb, true, ret);
+		r = invite(call, &gs, &mb, alternate ? INVITE_ALTERNATE : INVITE_WITNESS, ret);
 	group_state_free(&gs);
 	return r;
 }
@@ -273,6 +363,13 @@ int verb_witness_show(struct rpc_call *call, struct json_object **ret)
 		json_object_object_add(obj, "port", json_object_new_int(gs.witness.port));
 		json_object_object_add(obj, "voter", json_object_new_boolean(gs.witness.voter));
 	}
+	if (gs.witness.name[0] && strcmp(gs.witness.name, call->ct->cf->member))
+		json_object_object_add(obj, "reachable", json_object_new_boolean(
+				       control_reachable(call->ct, gs.witness.name)));
+	json_object_object_add(obj, "alternate", json_object_new_string(gs.alternate.name));
+	if (gs.alternate.name[0])
+		json_object_object_add(obj, "alternate_address",
+				       json_object_new_string(gs.alternate.address));
 	group_state_free(&gs);
 	*ret = obj;
 	return 0;
@@ -280,22 +377,28 @@ int verb_witness_show(struct rpc_call *call, struct json_object **ret)
 
 static int edit_no_witness(struct group_state *gs, void *ctx)
 {
-	if (!gs->witness.name[0])
+	struct group_witness *wt = *(int *)ctx ? &gs->alternate : &gs->witness;
+
+	if (!wt->name[0])
 		return -ENOENT;
-	memset(&gs->witness, 0, sizeof(gs->witness));
+	memset(wt, 0, sizeof(*wt));
 	return 0;
 }
 
 int verb_witness_remove(struct rpc_call *call, struct json_object **ret)
 {
 	struct engine *en = call->ct->engine;
-	int r;
+	int alternate = rpc_bool(call->params, "alternate", call->err, sizeof(call->err)), r;
 
-	r = en->ops->txn_group(en, edit_no_witness, NULL, call->err, sizeof(call->err));
+	if (alternate < 0)
+		return -EINVAL;
+	r = en->ops->txn_group(en, edit_no_witness, &alternate, call->err, sizeof(call->err));
 	if (r == -ENOENT && !call->err[0])
-		call_fail(call, r, "the group has no witness");
+		call_fail(call, r, "the group has no %switness", alternate ? "alternate " : "");
 	if (!r) {
 		log_notice("witness msg=removed");
+		history_add(call->ct->history, "witness-remove", "", NULL, "%switness removed",
+			    alternate ? "alternate " : "");
 		*ret = json_object_new_object();
 	}
 	return r;

@@ -39,7 +39,8 @@ static void look(struct control *ct, bool *ret_manager, bool *ret_left)
 	if (group_state_init(&gs))
 		return;
 	if (!ct->engine->ops->snapshot(ct->engine, &gs) && !gs.unconfirmed && gs.uuid[0]) {
-		*ret_left = !group_find_member(&gs, self) && strcmp(gs.witness.name, self);
+		*ret_left = !group_find_member(&gs, self) && strcmp(gs.witness.name, self) &&
+			    strcmp(gs.alternate.name, self);
 		*ret_manager = !*ret_left && !strcmp(gs.manager, self);
 	}
 	group_state_free(&gs);

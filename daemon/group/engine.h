@@ -113,6 +113,13 @@ struct engine_ops {
 		     size_t errlen);
 	/* Is the newest state known, confirmed by a majority? 0, or -errno. May wait. */
 	int (*confirm)(struct engine *en, unsigned timeout_ms);
+	/*
+	 * The majority is lost for good: begin a new engine here with this state, of a
+	 * later generation. Each host's fence is raised. Done again after a crash it
+	 * goes on. May take half a minute; the caller has made sure that nobody holds a
+	 * lease in the former generation. -EOPNOTSUPP: the engine is the user's.
+	 */
+	int (*restore)(struct engine *en, const struct group_state *gs, char *err, size_t errlen);
 	/* How the engine is, for people; never waits. */
 	void (*health)(struct engine *en, struct engine_health *ret);
 	/* A daemon without a group: take this kind of engine from now on. -EBUSY: it is

@@ -62,6 +62,20 @@ static void add_url(char urls[][ETCD_URL_MAX], unsigned *n, const char *address,
 		etcd_client_url(address, port, urls[(*n)++]);
 }
 
+/*
+ * The group was restored without this host, and it has been let in again: whoever is
+ * left of the former generation is not to be asked any more. Until a person does that
+ * it stays where it is, and holds no lease (engine_etcd_lease.c).
+ */
+static bool goes_on(struct engine_etcd *ee)
+{
+	struct group_state *hint = &ee->hint;
+	struct group_member *self = hint->uuid[0] ? group_find_member(hint, ee->self) : NULL;
+
+	return hint->uuid[0] && hint->generation > ee->vw.generation &&
+	       ((self && !self->stopped) || !strcmp(hint->witness.name, ee->self));
+}
+
 /* Voters, this host's first; then whoever may have become one meanwhile. */
 static unsigned own_urls(struct engine_etcd *ee, char urls[][ETCD_URL_MAX])
 {
@@ -70,6 +84,9 @@ static unsigned own_urls(struct engine_etcd *ee, char urls[][ETCD_URL_MAX])
 	unsigned n = 0;
 	uint32_t i;
 
+	for (i = 0; goes_on(ee) && i < hint->nr_members; i++)
+		if (hint->members[i].voter)
+			add_url(urls, &n, hint->members[i].address, hint->members[i].port);
 	if (self && self->voter)
 		add_url(urls, &n, self->address, self->port);
 	if (gs->witness.voter && !strcmp(gs->witness.name, ee->self))
@@ -179,6 +196,7 @@ void etcd_state_changed(struct engine_etcd *ee)
 static int take(struct engine_etcd *ee, struct etcd_reply *rp, bool full, bool linear, uint64_t t0)
 {
 	char err[200] = "";
+	uint64_t cluster = ee->vw.cluster;
 	bool first;
 	int r;
 
@@ -195,6 +213,13 @@ static int take(struct engine_etcd *ee, struct etcd_reply *rp, bool full, bool l
 		return r;
 	}
 	default_profile(&ee->vw.gs);
+	if (cluster && cluster != ee->vw.cluster) {
+		log_notice("group=%s generation=%" PRIu64 " engine=%016" PRIx64
+			   " msg=\"the group was restored\"", ee->vw.gs.name, ee->vw.generation,
+			   ee->vw.cluster);
+		ee->accepted = ee->granted_ms = 0;
+		ee->confirmed = false;
+	}
 	if (full)
 		ee->asked_all = false;
 	first = linear && !ee->confirmed;
@@ -598,6 +623,7 @@ static const struct engine_ops etcd_ops = {
 	.hosts = etcd_hosts_op,
 	.claim = etcd_claim_op,
 	.confirm = op_confirm,
+	.restore = etcd_restore_op,
 	.health = op_health,
 	.close = op_close,
 };

@@ -13,9 +13,18 @@
 #include "daemon/group/engine_etcd_int.h"
 #include "daemon/group/lease.h"
 #include "daemon/log.h"
+#include "daemon/net/creds_internal.h"
 
 #define START_MS	20000
 #define ASK_MS		1000
+
+void etcd_token(const struct group_state *gs, char ret[40])
+{
+	if (gs->generation == 1)
+		snprintf(ret, 40, "%.36s", gs->uuid);
+	else
+		snprintf(ret, 40, "%.18s.%" PRIu64, gs->uuid, gs->generation);
+}
 
 static void nap(void)
 {
@@ -43,7 +52,7 @@ static int start_cluster(struct engine_etcd *ee, struct group_state *gs, char *e
 	etcd_peer_url(self->address, self->port, peer);
 	snprintf(st->address, sizeof(st->address), "%s", self->address);
 	st->port = self->port;
-	snprintf(st->token, sizeof(st->token), "%s", gs->uuid);
+	etcd_token(gs, st->token);
 	st->heartbeat_ms = gs->profile.engine_heartbeat_ms;
 	st->election_ms = gs->profile.engine_election_ms;
 	r = etcd_cluster_add(st->cluster, ee->self, peer);
@@ -77,6 +86,36 @@ static int await_cluster(struct engine_etcd *ee, struct etcd_http *eh, const cha
 	return r == -EREMOTEIO ? r : -EHOSTUNREACH;
 }
 
+/* Stores, and the fences of the former generation + 1: nothing that was agreed on by
+ * them counts any more. In a new group there is neither. */
+static int add_rest(struct engine_etcd *ee, struct etcd_txn *tx, const struct group_state *gs,
+		    const char *tag)
+{
+	char key[VIEW_KEY_MAX], text[24], *value;
+	uint32_t i;
+
+	for (i = 0; i < gs->nr_stores; i++) {
+		if (gs->stores[i].removed)
+			continue;
+		value = etcd_store_value(&gs->stores[i], tag);
+		if (!value)
+			return -ENOMEM;
+		etcd_key_store(gs->uuid, gs->stores[i].uuid, key);
+		etcd_txn_put(tx, key, value);
+		free(value);
+	}
+	pthread_mutex_lock(&ee->lock);
+	for (i = 0; i < ee->vw.nr_hosts; i++) {
+		if (!ee->vw.hosts[i].fence)
+			continue;
+		etcd_key(gs->uuid, "fence", ee->vw.hosts[i].member, key);
+		snprintf(text, sizeof(text), "%" PRIu64, ee->vw.hosts[i].fence + 1);
+		etcd_txn_put(tx, key, text);
+	}
+	pthread_mutex_unlock(&ee->lock);
+	return 0;
+}
+
 static int put_keys(struct engine_etcd *ee, struct etcd_http *eh, const struct group_state *gs,
 		    char *err, size_t errlen)
 {
@@ -98,6 +137,8 @@ static int put_keys(struct engine_etcd *ee, struct etcd_http *eh, const struct g
 	etcd_txn_if_mod(tx, gkey, 0);
 	etcd_txn_put(tx, gkey, value);
 	etcd_txn_put(tx, nkey, text);
+	if (add_rest(ee, tx, gs, tag))
+		goto out;
 	etcd_txn_else_range(tx, gkey, NULL);
 	for (tries = 0, r = -EAGAIN; r == -EAGAIN && tries < 5; tries++)
 		r = etcd_txn(eh, tx, 2 * ASK_MS, &rp);
@@ -128,7 +169,10 @@ static int take_over(struct engine_etcd *ee, struct etcd_http *eh, const struct 
 	if (!r) {
 		memcpy(ee->vw.uuid, gs->uuid, sizeof(ee->vw.uuid));
 		ee->vw.generation = gs->generation;
-		ee->vw.revision = 0;
+		ee->vw.revision = ee->vw.cluster = 0;
+		ee->vw.nr_hosts = 0;
+		ee->accepted = ee->granted_ms = 0;
+		ee->confirmed = false;
 	}
 	ee->kicked = true;
 	pthread_cond_broadcast(&ee->wake);
@@ -170,6 +214,65 @@ int etcd_found(struct engine_etcd *ee, const struct group_state *first, char *er
 		etcd_child_end(ee->child);
 	if (!r)
 		r = take_over(ee, eh, &gs, err, errlen);
+	group_state_free(&gs);
+	etcd_handle_put(ee, eh);
+	return r;
+}
+
+/* What was agreed before, for people: the data of the former cluster goes. */
+static int keep_old(struct engine_etcd *ee)
+{
+	struct group_state old = { .stores = NULL };
+	char name[64], *text;
+	int r;
+
+	pthread_mutex_lock(&ee->lock);
+	r = group_state_copy(&old, &ee->vw.gs);
+	pthread_mutex_unlock(&ee->lock);
+	if (r)
+		return r;
+	snprintf(name, sizeof(name), "engine-state.%" PRIu64 ".json", old.generation);
+	text = group_state_to_json(&old);
+	r = text ? creds_file_write(ee->state_dir, name, 0600, text, strlen(text)) : -ENOMEM;
+	free(text);
+	group_state_free(&old);
+	return r;
+}
+
+int etcd_restore_op(struct engine *en, const struct group_state *next, char *err, size_t errlen)
+{
+	struct engine_etcd *ee = to_etcd(en);
+	struct group_state gs = { .stores = NULL };
+	struct etcd_http *eh;
+	char key[VIEW_KEY_MAX];
+	int r;
+
+	if (!ee->child) {
+		snprintf(err, errlen, "engine: this etcd is not dagd's own; restore it by its own means");
+		return -EOPNOTSUPP;
+	}
+	eh = etcd_handle_get(ee);
+	if (!eh)
+		return -ESHUTDOWN;
+	pthread_mutex_lock(&ee->tend_lock);
+	r = group_state_copy(&gs, next);
+	if (!r)
+		r = keep_old(ee);
+	if (r)
+		snprintf(err, errlen, "%s: the state of before is not kept: %s", ee->state_dir,
+			 strerror(-r));
+	/* Until the keys are in, the copy on disk is the former one: done again, all of
+	 * this begins anew. */
+	if (!r)
+		r = start_cluster(ee, &gs, err, errlen);
+	etcd_key(gs.uuid, "generation", NULL, key);
+	if (!r)
+		r = await_cluster(ee, eh, key, err, errlen);
+	if (!r)
+		r = put_keys(ee, eh, &gs, err, errlen);
+	if (!r)
+		r = take_over(ee, eh, &gs, err, errlen);
+	pthread_mutex_unlock(&ee->tend_lock);
 	group_state_free(&gs);
 	etcd_handle_put(ee, eh);
 	return r;

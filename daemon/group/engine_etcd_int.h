@@ -105,5 +105,9 @@ int etcd_counted(struct engine_etcd *ee);
 /* ---- engine_etcd_found.c ---- */
 /* The first state of a group: start the cluster, put the keys in. */
 int etcd_found(struct engine_etcd *ee, const struct group_state *gs, char *err, size_t errlen);
+/* The same with all that a later generation goes on with. */
+int etcd_restore_op(struct engine *en, const struct group_state *gs, char *err, size_t errlen);
+/* By which etcd tells the clusters of one group apart: its generations. */
+void etcd_token(const struct group_state *gs, char ret[40]);
 
 #endif

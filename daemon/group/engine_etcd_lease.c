@@ -139,6 +139,18 @@ static int renew_once(struct engine_etcd *ee, uint64_t *ret_deadline, uint64_t *
 	return 0;
 }
 
+/*
+ * The witness holds nothing, nor does a stopped member; nor, for certain, anybody in
+ * a generation that the group has left behind. With the lock.
+ */
+static bool may_hold(struct engine_etcd *ee)
+{
+	const struct group_member *self = group_find_member(&ee->vw.gs, ee->self);
+
+	return ee->vw.uuid[0] && ee->confirmed && self && !self->stopped &&
+	       !(ee->hint.uuid[0] && ee->hint.generation > ee->vw.generation);
+}
+
 int etcd_renew_op(struct engine *en, uint64_t *ret_deadline_boot_ns, uint64_t *ret_fence)
 {
 	const struct timespec nap = { .tv_nsec = AGAIN_MS * 1000000l };
@@ -149,8 +161,7 @@ int etcd_renew_op(struct engine *en, uint64_t *ret_deadline_boot_ns, uint64_t *r
 	pthread_mutex_lock(&ee->renew_lock);
 	pthread_mutex_lock(&ee->lock);
 	until = etcd_boot_ns() + (uint64_t)ee->vw.gs.profile.lease_period_ms * 1000000u;
-	r = !ee->vw.uuid[0] || !ee->confirmed || !strcmp(ee->vw.gs.witness.name, ee->self) ?
-		-EAGAIN : 0;	/* the witness holds nothing */
+	r = may_hold(ee) ? 0 : -EAGAIN;
 	pthread_mutex_unlock(&ee->lock);
 	while (!r) {
 		r = renew_once(ee, ret_deadline_boot_ns, ret_fence);

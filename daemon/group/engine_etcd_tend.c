@@ -360,22 +360,37 @@ static int give(struct turn *t, const char *name)
 	return r ? r : 1;
 }
 
+/* Not in the group any more, or silent for a while. */
+static bool is_gone(struct turn *t, const struct etcd_member *em)
+{
+	const char *name = name_of(t, em);
+	char url[ETCD_URL_MAX];
+
+	return !peer_url_of(&t->gs, name, url) ||
+	       (strcmp(name, t->ee->self) && group_find_member(&t->gs, name) &&
+		silent_ms(t->ee, name, false) > TEND_SILENT_MS);
+}
+
 static int step(struct turn *t, const struct quorum_plan *plan)
 {
 	char have[ETCD_MEMBERS_MAX][64], name[64];
-	unsigned i;
+	unsigned i, nr = 0, pass;
 	int r;
 
 	for (i = 0; i < t->ms.nr; i++)
 		if (t->ms.list[i].learner)
 			return help_learner(t, &t->ms.list[i], plan);
-	for (i = 0; i < t->ms.nr; i++)
-		snprintf(have[i], sizeof(have[i]), "%s", name_of(t, &t->ms.list[i]));
-	r = quorum_step(plan, (const char (*)[64])have, t->ms.nr, name);
+	/* The dead lose their vote before the living: etcd refuses the other way round. */
+	for (pass = 0; pass < 2; pass++)
+		for (i = 0; i < t->ms.nr; i++)
+			if (is_gone(t, &t->ms.list[i]) == !pass)
+				snprintf(have[nr++], sizeof(have[0]), "%s",
+					 name_of(t, &t->ms.list[i]));
+	r = quorum_step(plan, (const char (*)[64])have, nr, name);
 	if (r > 0)
 		return give(t, name);
 	for (i = 0; r < 0 && i < t->ms.nr; i++)
-		if (!strcmp(have[i], name))
+		if (!strcmp(name_of(t, &t->ms.list[i]), name))
 			return take_away(t, &t->ms.list[i]);
 	return clear_marks(t, plan);
 }
@@ -415,7 +430,7 @@ static int begin_own(struct turn *t, const struct etcd_member *em)
 		return -ENOMEM;
 	snprintf(st->address, sizeof(st->address), "%s", mb ? mb->address : t->gs.witness.address);
 	st->port = mb ? mb->port : t->gs.witness.port;
-	snprintf(st->token, sizeof(st->token), "%s", t->gs.uuid);
+	etcd_token(&t->gs, st->token);
 	st->existing = true;
 	st->id = em->id;
 	st->heartbeat_ms = t->gs.profile.engine_heartbeat_ms;
@@ -459,6 +474,14 @@ static bool is_to_vote(struct engine_etcd *ee)
 	if (!group_find_member(gs, ee->self) && strcmp(gs->witness.name, ee->self))
 		return true;
 	return has_mark(&ee->vw.gs, ee->self);
+}
+
+/* A restore has left it out: what it has of the former generation stays. With the lock. */
+static bool is_stopped(struct engine_etcd *ee)
+{
+	const struct group_member *self = group_find_member(&ee->vw.gs, ee->self);
+
+	return self && self->stopped;
 }
 
 static int end_own(struct engine_etcd *ee)
@@ -530,7 +553,8 @@ int engine_etcd_care(struct engine *en)
 	struct etcd_member *em;
 	struct turn *t;
 	uint32_t beat, election;
-	bool vote, known;
+	bool vote, known, former;
+	char token[40];
 	int r = 0;
 
 	if (!ee->child)
@@ -539,6 +563,8 @@ int engine_etcd_care(struct engine *en)
 	pthread_mutex_lock(&ee->lock);
 	known = ee->vw.uuid[0] && ee->confirmed;
 	vote = is_to_vote(ee);
+	etcd_token(&ee->vw.gs, token);
+	former = cv.wanted && strcmp(cv.token, token) && !is_stopped(ee);
 	beat = ee->vw.gs.profile.engine_heartbeat_ms;
 	election = ee->vw.gs.profile.engine_election_ms;
 	if (!known || vote || !cv.wanted)
@@ -549,6 +575,11 @@ int engine_etcd_care(struct engine *en)
 	if (!known)
 		return 0;
 	count_voters(ee);
+	if (former) {
+		log_notice("engine msg=\"the group was restored, the former etcd ends\"");
+		r = etcd_child_end(ee->child);
+		return r ? r : 1;
+	}
 	if (!vote)
 		return cv.wanted && now_ms() - ee->useless_since_ms > END_AFTER_MS ? end_own(ee) : 0;
 	if (cv.wanted && cv.pid)

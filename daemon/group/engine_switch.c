@@ -358,6 +358,19 @@ static int op_confirm(struct engine *en, unsigned timeout_ms)
 	return r;
 }
 
+static int op_restore(struct engine *en, const struct group_state *gs, char *err, size_t errlen)
+{
+	struct engine *in = get(en);
+	int r = -EOPNOTSUPP;
+
+	if (in->ops->restore)
+		r = in->ops->restore(in, gs, err, errlen);
+	else
+		snprintf(err, errlen, "engine %s: has no majority that could be lost", in->ops->name);
+	put(en);
+	return r;
+}
+
 static void op_health(struct engine *en, struct engine_health *ret)
 {
 	struct engine *in = get(en);
@@ -410,6 +423,7 @@ static const struct engine_ops switch_ops = {
 	.hosts = op_hosts,
 	.claim = op_claim,
 	.confirm = op_confirm,
+	.restore = op_restore,
 	.health = op_health,
 	.use = op_use,
 	.listen = op_listen,

@@ -869,5 +869,6 @@ void etcd_child_look(struct etcd_child *ec, struct etcd_child_view *ret)
 	pthread_mutex_lock(&ec->lock);
 	*ret = ec->view;
 	ret->id = ec->start.id;
+	memcpy(ret->token, ec->start.token, sizeof(ret->token));
 	pthread_mutex_unlock(&ec->lock);
 }

@@ -46,6 +46,7 @@ struct etcd_child_start {
 struct etcd_child_view {
 	bool wanted;			/* there is a member.json */
 	uint64_t id;			/* in it */
+	char token[40];
 	pid_t pid;			/* 0: not running */
 	bool lost;			/* it has run, and its data is not there any more */
 	bool adopted;			/* started by a dagd before this one */

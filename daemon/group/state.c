@@ -198,13 +198,12 @@ uint64_t group_state_digest(const struct group_state *gs)
 	return sum;
 }
 
-uint32_t group_store_tag(const struct group_state *gs, const struct group_store *st)
+uint32_t group_store_tag(const struct group_store *st)
 {
-	uint8_t bytes[24];
-	int i;
+	/* of the first generation: a log goes on over a restore of the group, and each
+	 * connection says its generation */
+	uint8_t bytes[24] = { 1 };
 
-	for (i = 0; i < 8; i++)
-		bytes[i] = gs->generation >> (8 * i);
 	memcpy(bytes + 8, st->uuid, 16);
 	return dag_crc32c(0, bytes, sizeof(bytes));
 }

@@ -23,6 +23,8 @@
 #define GROUP_COMMENT_MAX	512
 #define GROUP_NETWORKS_MAX	8
 #define GROUP_LIST_MAX		512	/* characters of a list with blanks between */
+/* A restore leaves out so many epochs of each store: what a lost side may have used. */
+#define GROUP_EPOCHS_LOST	65536
 
 /* Who may activate a copy on a member by itself (semantics 29). */
 enum group_policy { POLICY_UNRESTRICTED, POLICY_INTRASITE, POLICY_BLOCKED };
@@ -170,7 +172,7 @@ struct group_store *group_add_store(struct group_state *gs, const uint8_t uuid[1
 bool group_name_valid(const char *name, size_t max);
 /* Equal where group, members and living stores have equal versions. */
 uint64_t group_state_digest(const struct group_state *gs);
-/* tag of dagtap records: crc32c of (generation little endian, uuid) */
-uint32_t group_store_tag(const struct group_state *gs, const struct group_store *st);
+/* tag of dagtap records: crc32c of (1 as 64 bits little endian, uuid) */
+uint32_t group_store_tag(const struct group_store *st);
 
 #endif

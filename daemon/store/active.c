@@ -165,7 +165,7 @@ void active_update(struct active *a, const struct group_state *cgs)
 		p = peer_take(a, cp->member);
 		if (!p || active_addr(m, &p->addr, &p->addrlen))
 			continue;
-		p->wanted = !cp->suspended;
+		p->wanted = !cp->suspended && !m->stopped;
 		a->w.copy[p->slot].in_use = true;
 		/* Only change_sync() lets acks go on without a copy: this state may be
 		 * older than what it has agreed on. */

@@ -94,7 +94,7 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 		.name = lo->name,
 		.device = lo->cp.device,
 		.sectors = st->sectors,
-		.tag = group_store_tag(env->gs, st),
+		.tag = group_store_tag(st),
 		.ring_bytes = env->conf->receive_ring_bytes,
 		.keep_bytes = keep_bytes(st),
 		.backend = env->conf->backend,

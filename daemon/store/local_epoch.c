@@ -13,6 +13,8 @@
  *  - the ring is gone (reboot) or was closed: a new part of the log begins;
  *  - the ring runs: a copy had promised a higher epoch for a take-over that did
  *    not happen, and takes the log only under that. The log goes on.
+ * A restore of the group (group/restore.h) gives the active that is left its next epoch
+ * in the same way, GROUP_EPOCHS_LOST further on.
  */
 #include <endian.h>
 #include <errno.h>
@@ -84,7 +86,8 @@ int local_ask_epoch(struct engine *en, const uint8_t uuid[16], uint32_t epoch, c
 /* Is the agreed epoch one that this copy asked for when it was active in `epoch`? */
 static bool asked_here(const struct group_store *st, uint32_t epoch)
 {
-	return epoch && epoch + 1 == st->epoch && !st->start_lsn;
+	return epoch && !st->start_lsn &&
+	       (st->epoch - epoch == 1 || st->epoch - epoch == GROUP_EPOCHS_LOST);
 }
 
 /* The ring of this epoch is gone (reboot): its log cannot go on. */
@@ -196,7 +199,7 @@ static int resume_gate(struct local *lo, const struct local_env *env, const stru
 	struct dagtap_role_set rs = {
 		.role = DAGTAP_ROLE_ACTIVE,
 		.epoch = lo->at.epoch,
-		.tag = group_store_tag(env->gs, st),
+		.tag = group_store_tag(st),
 		.flags = DAGTAP_ROLEF_RESUME,
 		.group_generation = env->gs->generation,
 	};
@@ -217,7 +220,7 @@ static int open_gate(struct local *lo, const struct local_env *env, const struct
 	struct dagtap_role_set rs = {
 		.role = DAGTAP_ROLE_ACTIVE,
 		.epoch = st->epoch,
-		.tag = group_store_tag(env->gs, st),
+		.tag = group_store_tag(st),
 		.group_generation = env->gs->generation,
 		.start_lsn = st->start_lsn,
 	};
@@ -318,7 +321,7 @@ int local_continue(struct local *lo, const struct local_env *env, const struct g
 	struct dagtap_role_set rs = {
 		.role = DAGTAP_ROLE_ACTIVE,
 		.epoch = st->epoch,
-		.tag = group_store_tag(env->gs, st),
+		.tag = group_store_tag(st),
 		.flags = DAGTAP_ROLEF_CONTINUE,
 		.group_generation = env->gs->generation,
 	};
@@ -362,7 +365,7 @@ void local_unfence(struct local *lo, const struct local_env *env, const struct g
 	struct dagtap_role_set rs = {
 		.role = DAGTAP_ROLE_ACTIVE,
 		.epoch = st->epoch,
-		.tag = group_store_tag(env->gs, st),
+		.tag = group_store_tag(st),
 		.flags = DAGTAP_ROLEF_RESUME,
 		.group_generation = env->gs->generation,
 	};

@@ -77,7 +77,7 @@ enum dagtap_state_kind {
  * `payload` bytes padded with zeroes to DAGTAP_ALIGN. The next record starts at
  * lsn + 64 + ALIGN(payload, 64).
  *
- * tag binds a record to a group generation and a store, epoch to an activation,
+ * tag binds a record to a store, epoch to an activation,
  * prev_crc to the record before it: a header is only accepted as the follower
  * of the one whose hdr_crc it names (0: first record of an epoch or of a
  * generation of the ring).
@@ -93,7 +93,7 @@ struct dagtap_rec {
 	__le32 payload;		/* bytes that follow the header, before padding */
 	__le64 time_ns;		/* CLOCK_REALTIME when the LSN was given */
 	__le32 epoch;		/* activation of the store that wrote it */
-	__le32 tag;		/* crc32c(group generation, store uuid) */
+	__le32 tag;		/* crc32c(1 as __le64, store uuid) */
 	__le32 seq;		/* number of the record modulo 2^32 */
 	__le32 prev_crc;	/* hdr_crc of the record before */
 	__le32 payload_crc;	/* crc32c of the payload without padding, 0 if none */

@@ -26,6 +26,7 @@ EMPTY(cmd_status) EMPTY(cmd_watch) EMPTY(cmd_test) EMPTY(cmd_metrics)
 EMPTY(cmd_log_list) EMPTY(cmd_log_dump) EMPTY(cmd_log_verify)
 EMPTY(cmd_events_list) EMPTY(cmd_events_follow)
 EMPTY(cmd_group_redistribute) EMPTY(cmd_member_set) EMPTY(cmd_member_maintenance)
+EMPTY(cmd_group_stop) EMPTY(cmd_group_start) EMPTY(cmd_group_restore)
 EMPTY(cmd_store_mount) EMPTY(cmd_store_dismount)
 
 #define WORDS_MAX	32
