@@ -97,7 +97,7 @@ $(B)/tests/unit/test_health_rpc: | $(B)/dagctl
 
 # Its devices are files: what asks the kernel about them is answered by itself.
 $(B)/tests/tools/memnode: LDFLAGS += -Wl,--wrap=blockdev_size,--wrap=blockdev_signature \
-	-Wl,--wrap=blockdev_use,--wrap=dm_dev_get \
+	-Wl,--wrap=blockdev_use,--wrap=dm_dev_get,--wrap=diskwatch_read \
 	-Wl,--wrap=clock_gettime,--wrap=gettimeofday,--wrap=time \
 	-Wl,--wrap=pwrite,--wrap=pwritev2,--wrap=fsync,--wrap=fdatasync
 

@@ -207,6 +207,15 @@ all_vote()
 	ctl "$1" group show --json | tr -d '\n ' | grep -q "\"engine_voters\":$want,\"engine_learners\":0"
 }
 
+# move_to N: it is active there; to be tried again where a member has just started.
+move_to()
+{
+	local at
+
+	at=$(active_of 2)
+	[ "$at" = "$1" ] || ctl "$at" store move $store --to "node$1" >/dev/null
+}
+
 store_known()
 {
 	ctl "$1" store list | grep -qw $store

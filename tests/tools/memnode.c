@@ -17,6 +17,8 @@
  * What stands in the file of --faults is looked at all the time:
  *	clock SECONDS    the wall clock is stepped by so much, as the program sees it
  *	slow MS          every write and sync of a file takes so much longer
+ *	fail 1           the disk refuses what the writer writes
+ *	hang 1           it does not end it
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -99,7 +101,8 @@ int __wrap_dm_dev_get(const char *name, struct dm_dev *ret)
 /* ---- faults ---------------------------------------------------------------------- */
 
 static const char *faults;
-static atomic_long step_s, slow_ms;
+static atomic_long step_s, slow_ms, fail, hang;
+static __thread bool is_writer;
 
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
@@ -143,10 +146,22 @@ int __wrap_gettimeofday(struct timeval *tv, void *tz)
 	return 0;
 }
 
+int __wrap_diskwatch_read(const char *device, uint64_t *ret_ended, uint64_t *ret_in_flight);
+
+/* What the block layer would count. */
+int __wrap_diskwatch_read(const char *device, uint64_t *ret_ended, uint64_t *ret_in_flight)
+{
+	*ret_ended = 7;
+	*ret_in_flight = atomic_load(&hang) ? 1 : 0;
+	return 0;
+}
+
 static void dawdle(void)
 {
 	long ms = atomic_load(&slow_ms);
 
+	while (is_writer && atomic_load(&hang))
+		usleep(10000);
 	if (ms)
 		usleep(ms * 1000);
 }
@@ -177,7 +192,7 @@ int __wrap_fdatasync(int fd)
 
 static void look_at_faults(void)
 {
-	long clock_s = 0, slow = 0, value;
+	long clock_s = 0, slow = 0, fails = 0, hangs = 0, value;
 	char word[16];
 	FILE *f = fopen(faults, "re");
 
@@ -186,11 +201,17 @@ static void look_at_faults(void)
 			clock_s = value;
 		else if (!strcmp(word, "slow"))
 			slow = value;
+		else if (!strcmp(word, "fail"))
+			fails = value;
+		else if (!strcmp(word, "hang"))
+			hangs = value;
 	}
 	if (f)
 		fclose(f);
 	atomic_store(&step_s, clock_s);
 	atomic_store(&slow_ms, slow);
+	atomic_store(&fail, fails);
+	atomic_store(&hang, hangs);
 }
 
 static void *faults_main(void *arg)
@@ -251,6 +272,8 @@ static int write_one(struct tap_mem_dev *dev, uint64_t number)
 
 	b.number = number;
 	b.crc = crc_of(&b);
+	if (atomic_load(&fail))
+		tap_mem_fail_writes(dev, 1);
 	r = tap_mem_write(dev, number % SLOTS * (BLOCK / 512), &b, BLOCK, false);
 	return r ? r : tap_mem_flush(dev);
 }
@@ -313,6 +336,7 @@ static void *writer_main(void *arg)
 	uint8_t uuid[16];
 	uint32_t epoch;
 
+	is_writer = true;
 	if (group_state_init(&gs))
 		abort();
 	while (!atomic_load(&stop)) {
