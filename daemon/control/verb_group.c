@@ -286,6 +286,8 @@ static void add_engine(struct rpc_call *call, const struct group_state *gs, stru
 	add_witness(call, gs, obj);
 	json_object_object_add(obj, "engine_voters", json_object_new_int(h.voters));
 	json_object_object_add(obj, "engine_learners", json_object_new_int(h.learners));
+	json_object_object_add(obj, "engine_connections", json_object_new_int(h.connections));
+	json_object_object_add(obj, "engine_ways", json_object_new_int(h.ways));
 	if (h.pid)
 		json_object_object_add(obj, "engine_pid", json_object_new_int(h.pid));
 	if (h.error[0])

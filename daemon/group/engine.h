@@ -52,6 +52,7 @@ struct engine_health {
 	uint64_t revision;
 	int pid;			/* of the engine's own process here, 0: none */
 	unsigned voters, learners;	/* as it counts them itself; 0: not known */
+	unsigned connections, ways;	/* of the engines here, and over how many networks in all */
 	char error[320];		/* "": none */
 };
 

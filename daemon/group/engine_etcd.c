@@ -22,6 +22,7 @@
 #include "daemon/group/engine_etcd_int.h"
 #include "daemon/group/lease.h"
 #include "daemon/group/state_json.h"
+#include "daemon/net/relay.h"
 #include "daemon/log.h"
 #include "daemon/net/creds_internal.h"
 
@@ -52,82 +53,6 @@ unsigned etcd_attempt_ms(struct engine_etcd *ee)
 	unsigned ms = ee->vw.gs.profile.lease_ms / PARTS;
 
 	return ms ? ms : 1;
-}
-
-/* ---- endpoints ------------------------------------------------------------ */
-
-static void add_url(char urls[][ETCD_URL_MAX], unsigned *n, const char *address, uint16_t port)
-{
-	if (*n < ETCD_ENDPOINTS_MAX)
-		etcd_client_url(address, port, urls[(*n)++]);
-}
-
-/*
- * The group was restored without this host, and it has been let in again: whoever is
- * left of the former generation is not to be asked any more. Until a person does that
- * it stays where it is, and holds no lease (engine_etcd_lease.c).
- */
-static bool goes_on(struct engine_etcd *ee)
-{
-	struct group_state *hint = &ee->hint;
-	struct group_member *self = hint->uuid[0] ? group_find_member(hint, ee->self) : NULL;
-
-	return hint->uuid[0] && hint->generation > ee->vw.generation &&
-	       ((self && !self->stopped) || !strcmp(hint->witness.name, ee->self));
-}
-
-/* Voters, this host's first; then whoever may have become one meanwhile. */
-static unsigned own_urls(struct engine_etcd *ee, char urls[][ETCD_URL_MAX])
-{
-	struct group_state *gs = &ee->vw.gs, *hint = &ee->hint;
-	struct group_member *self = group_find_member(gs, ee->self);
-	unsigned n = 0;
-	uint32_t i;
-
-	for (i = 0; goes_on(ee) && i < hint->nr_members; i++)
-		if (hint->members[i].voter)
-			add_url(urls, &n, hint->members[i].address, hint->members[i].port);
-	if (self && self->voter)
-		add_url(urls, &n, self->address, self->port);
-	if (gs->witness.voter && !strcmp(gs->witness.name, ee->self))
-		add_url(urls, &n, gs->witness.address, gs->witness.port);
-	for (i = 0; i < gs->nr_members; i++)
-		if (gs->members[i].voter && &gs->members[i] != self)
-			add_url(urls, &n, gs->members[i].address, gs->members[i].port);
-	if (gs->witness.name[0])
-		add_url(urls, &n, gs->witness.address, gs->witness.port);
-	for (i = 0; hint->uuid[0] && i < hint->nr_members; i++)
-		if (hint->members[i].voter)
-			add_url(urls, &n, hint->members[i].address, hint->members[i].port);
-	for (i = 0; i < gs->nr_members; i++)
-		if (!gs->members[i].voter)
-			add_url(urls, &n, gs->members[i].address, gs->members[i].port);
-	return n;
-}
-
-static unsigned given_urls(const char *list, char urls[][ETCD_URL_MAX])
-{
-	char copy[ETCD_URLS_MAX], *next = copy, *one;
-	unsigned n = 0;
-
-	snprintf(copy, sizeof(copy), "%s", list);
-	while (n < ETCD_ENDPOINTS_MAX && (one = strsep(&next, ", "))) {
-		size_t len = strlen(one);
-
-		while (len && one[len - 1] == '/')
-			one[--len] = '\0';
-		if (len)
-			snprintf(urls[n++], ETCD_URL_MAX, "%.255s", one);
-	}
-	return n;
-}
-
-void etcd_set_endpoints(struct engine_etcd *ee)
-{
-	char urls[ETCD_ENDPOINTS_MAX][ETCD_URL_MAX];
-	unsigned n = ee->url[0] ? given_urls(ee->url, urls) : own_urls(ee, urls);
-
-	etcd_endpoints_set(ee->ee, urls, n);
 }
 
 /* ---- handles -------------------------------------------------------------- */
@@ -545,6 +470,7 @@ static void op_health(struct engine *en, struct engine_health *ret)
 {
 	struct engine_etcd *ee = to_etcd(en);
 	struct etcd_child_view cv = { .pid = 0 };
+	struct relay_view rv;
 	uint64_t now;
 
 	memset(ret, 0, sizeof(*ret));
@@ -559,6 +485,11 @@ static void op_health(struct engine *en, struct engine_health *ret)
 	ret->pid = cv.pid;
 	ret->voters = ee->voters;
 	ret->learners = ee->learners;
+	if (ee->relay) {
+		relay_look(ee->relay, &rv);
+		ret->connections = rv.bonds;
+		ret->ways = rv.ways;
+	}
 	snprintf(ret->error, sizeof(ret->error), "%.150s%s%.150s", cv.error,
 		 cv.error[0] && ee->error[0] ? "; " : "", ee->error);
 	pthread_mutex_unlock(&ee->lock);
@@ -587,6 +518,8 @@ static void finish(struct engine_etcd *ee, bool abandon)
 		etcd_http_close(ee->handles[i].eh);
 	etcd_http_close(ee->renew_eh);
 	etcd_endpoints_free(ee->ee);
+	/* last: until etcd has ended, it hands over through it */
+	relay_close(ee->relay);
 	etcd_view_free(&ee->vw);
 	group_state_free(&ee->hint);
 	pthread_mutex_destroy(&ee->lock);
@@ -662,6 +595,8 @@ static int open_parts(struct engine_etcd *ee, const struct engine_etcd_conf *con
 		r = -EIO;
 	if (!r)
 		r = etcd_endpoints_create(&tls, &ee->ee);
+	if (!r)
+		etcd_endpoints_socket(ee->ee, etcd_socket, ee);
 	if (!r)
 		r = etcd_http_open(ee->ee, true, &ee->renew_eh);
 	if (!r)

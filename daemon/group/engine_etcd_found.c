@@ -14,6 +14,7 @@
 #include "daemon/group/lease.h"
 #include "daemon/log.h"
 #include "daemon/net/creds_internal.h"
+#include "daemon/net/relay.h"
 
 #define START_MS	20000
 #define ASK_MS		1000
@@ -40,14 +41,25 @@ static int start_cluster(struct engine_etcd *ee, struct group_state *gs, char *e
 	char url[1][ETCD_URL_MAX], peer[ETCD_URL_MAX];
 	int r;
 
-	if (!self || self->port > UINT16_MAX - 3) {
-		snprintf(err, errlen, "engine: this member has no address with three more ports");
+	if (!self || self->port > UINT16_MAX - RELAY_PORT_ADD) {
+		snprintf(err, errlen, "engine: this member has no address with %u more ports",
+			 RELAY_PORT_ADD);
 		return -EINVAL;
 	}
 	st = calloc(1, sizeof(*st));
 	if (!st)
 		return -ENOMEM;
 	self->voter = true;
+	pthread_mutex_lock(&ee->lock);
+	etcd_relay_follow(ee, gs);
+	r = ee->relay || !etcd_relayed(self->address) ? 0 : -EADDRINUSE;
+	pthread_mutex_unlock(&ee->lock);
+	if (r) {
+		free(st);
+		snprintf(err, errlen, "engine: TCP port %u cannot be listened on; is another "
+			 "program using it?", self->port + RELAY_PORT_ADD);
+		return r;
+	}
 	etcd_client_url(self->address, self->port, url[0]);
 	etcd_peer_url(self->address, self->port, peer);
 	snprintf(st->address, sizeof(st->address), "%s", self->address);

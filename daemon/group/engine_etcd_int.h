@@ -12,11 +12,14 @@
 #define HANDLES_MAX	8
 #define TAG_MAX		96
 
+struct relay;
+
 struct engine_etcd {
 	struct engine en;
 	char state_dir[300], creds_dir[300], self[64], url[ETCD_URLS_MAX];
 	struct etcd_endpoints *ee;
 	struct etcd_child *child;	/* NULL: the user's etcd */
+	struct relay *relay;		/* with lock; NULL: not needed (yet) */
 
 	pthread_mutex_t lock;		/* of all that follows */
 	pthread_cond_t wake;
@@ -75,10 +78,17 @@ int etcd_put_in(struct engine_etcd *ee, const char *key, const char *value, uint
 void etcd_note_contact(struct engine_etcd *ee, uint64_t t0_ns);
 /* The state has changed: endpoints, copy on disk, whoever listens. Without the lock. */
 void etcd_state_changed(struct engine_etcd *ee);
-void etcd_set_endpoints(struct engine_etcd *ee);	/* with the lock */
 unsigned etcd_attempt_ms(struct engine_etcd *ee);	/* with the lock */
 /* Write the copy to disk, now. */
 int etcd_save(struct engine_etcd *ee);
+
+/* ---- engine_etcd_ends.c ---- */
+void etcd_set_endpoints(struct engine_etcd *ee);	/* with the lock */
+/* The relay is there if this member needs one, and knows where the others are by this
+ * state. With the lock. */
+void etcd_relay_follow(struct engine_etcd *ee, struct group_state *gs);
+/* For etcd_endpoints_socket(); ctx: the engine. */
+int etcd_socket(void *ctx, struct sockaddr *to, socklen_t *tolen);
 
 /* ---- engine_etcd_txn.c ---- */
 int etcd_txn_group_op(struct engine *en, int (*edit)(struct group_state *gs, void *ctx), void *ctx,

@@ -574,6 +574,10 @@ int engine_etcd_care(struct engine *en)
 	pthread_mutex_unlock(&ee->lock);
 	if (!known)
 		return 0;
+	pthread_mutex_lock(&ee->lock);
+	if (!ee->relay)
+		etcd_relay_follow(ee, &ee->vw.gs);
+	pthread_mutex_unlock(&ee->lock);
 	count_voters(ee);
 	if (former) {
 		log_notice("engine msg=\"the group was restored, the former etcd ends\"");

@@ -2,11 +2,11 @@
 /*
  * etcd_child - the etcd that dagd runs for itself: a voter of the group's engine.
  *
- * It has its own directory, ports (the member's + 2 for clients, + 3 for peers) and
- * the group's certificates; the distribution's etcd is another one. A thread starts
- * it, and again with a growing pause when it has died. It is in a session of its own
- * and outlives a dagd that was killed: the next one finds it by its data directory
- * and goes on with it. An orderly stop ends it.
+ * It has its own directory, ports (the member's + 2 for clients, + 3 for peers, on the
+ * loopback: etcd_start.h) and the group's certificates; the distribution's etcd is
+ * another one. A thread starts it, and again with a growing pause when it has died. It
+ * is in a session of its own and outlives a dagd that was killed: the next one finds it
+ * by its data directory and goes on with it. An orderly stop ends it.
  *
  * What it was started with is kept in DIR/member.json; without that file there is no
  * child. DIR/log is bounded.
@@ -18,11 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "daemon/group/etcd_json.h"
+#include "daemon/group/etcd_start.h"
 #include "daemon/group/state.h"
-
-#define ETCD_PROGRAM	"/usr/bin/etcd"
-#define ETCD_CLUSTER_MAX 2048
 
 struct etcd_child;
 
@@ -30,17 +27,6 @@ struct etcd_child_conf {
 	const char *dir;		/* made if it is not there */
 	const char *creds_dir;
 	const char *name;		/* of the member */
-};
-
-/* How it takes part. */
-struct etcd_child_start {
-	char address[64];
-	uint16_t port;			/* of the member */
-	char token[40];			/* uuid of the group */
-	char cluster[ETCD_CLUSTER_MAX];	/* NAME=URL,... with itself */
-	bool existing;			/* joins; else it founds the cluster */
-	uint64_t id;			/* that the cluster has given it; 0: founds it */
-	uint32_t heartbeat_ms, election_ms;
 };
 
 struct etcd_child_view {
@@ -53,17 +39,6 @@ struct etcd_child_view {
 	unsigned starts;		/* by this dagd */
 	char error[160];		/* of the last end, "": none */
 };
-
-/* https://ADDRESS:PORT of a member's etcd, from its address and its port. */
-void etcd_client_url(const char *address, uint16_t port, char ret[ETCD_URL_MAX]);
-void etcd_peer_url(const char *address, uint16_t port, char ret[ETCD_URL_MAX]);
-/* NAME=PEER-URL appended to a list of them; -E2BIG. */
-int etcd_cluster_add(char cluster[ETCD_CLUSTER_MAX], const char *name, const char *peer_url);
-
-/* May this version be used? -EOPNOTSUPP and why not. Pure. */
-int etcd_version_check(const char *version, char *err, size_t errlen);
-/* Of the installed one: 0, -ENOENT, -EOPNOTSUPP, with a message for people. */
-int etcd_version_installed(char ret_version[32], char *err, size_t errlen);
 
 /* Begins with what member.json says, if there is one. */
 int etcd_child_open(const struct etcd_child_conf *conf, struct etcd_child **ret);

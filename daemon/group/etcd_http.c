@@ -22,6 +22,8 @@ struct endpoint {
 
 struct etcd_endpoints {
 	struct etcd_tls tls;
+	int (*open)(void *ctx, struct sockaddr *to, socklen_t *tolen);	/* NULL: as usual */
+	void *open_ctx;
 	pthread_mutex_t lock;
 	unsigned nr;
 	struct endpoint list[ETCD_ENDPOINTS_MAX];
@@ -73,6 +75,13 @@ void etcd_endpoints_free(struct etcd_endpoints *ee)
 		return;
 	pthread_mutex_destroy(&ee->lock);
 	free(ee);
+}
+
+void etcd_endpoints_socket(struct etcd_endpoints *ee,
+			   int (*open)(void *ctx, struct sockaddr *to, socklen_t *tolen), void *ctx)
+{
+	ee->open = open;
+	ee->open_ctx = ctx;
 }
 
 static struct endpoint *find(struct endpoint *list, unsigned nr, const char *url)
@@ -184,6 +193,19 @@ static size_t take_bytes(char *bytes, size_t size, size_t nmemb, void *ctx)
 	return len;
 }
 
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct etcd_http *eh = ctx;
+	socklen_t len = to->addrlen;
+	int fd = eh->ee->open(eh->ee->open_ctx, &to->addr, &len);
+
+	if (fd == -ENOENT)
+		return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	to->family = to->addr.sa_family;
+	to->addrlen = len;
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 /* What never changes. The environment's proxies are not for this. */
 static bool prepare(struct etcd_http *eh)
 {
@@ -205,6 +227,9 @@ static bool prepare(struct etcd_http *eh)
 	     !curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L) &&
 	     !curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L) &&
 	     !curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	if (ok && eh->ee->open)
+		ok = !curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
+		     !curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, eh);
 	if (ok && tls->ca[0])
 		ok = !curl_easy_setopt(c, CURLOPT_CAINFO, tls->ca) &&
 		     !curl_easy_setopt(c, CURLOPT_CAPATH, NULL);

@@ -17,6 +17,8 @@
 #ifndef DAG_ETCD_HTTP_H
 #define DAG_ETCD_HTTP_H
 
+#include <sys/socket.h>
+
 #include "daemon/group/etcd_json.h"
 
 #define ETCD_ENDPOINTS_MAX	40
@@ -32,6 +34,13 @@ struct etcd_tls {
 
 int etcd_endpoints_create(const struct etcd_tls *tls, struct etcd_endpoints **ret);
 void etcd_endpoints_free(struct etcd_endpoints *ee);
+/*
+ * How to connect: open() returns a socket and may change where it is to be connected
+ * (sockaddr_storage); -ENOENT: as usual, or another -errno. Set before the first handle
+ * is opened.
+ */
+void etcd_endpoints_socket(struct etcd_endpoints *ee,
+			   int (*open)(void *ctx, struct sockaddr *to, socklen_t *tolen), void *ctx);
 /* The first ones are preferred. What is known of those that stay is kept. */
 void etcd_endpoints_set(struct etcd_endpoints *ee, const char urls[][ETCD_URL_MAX], unsigned nr);
 

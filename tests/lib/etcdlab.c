@@ -15,6 +15,7 @@
 
 #include "daemon/group/engine_etcd_tend.h"
 #include "daemon/group/etcd_http.h"
+#include "daemon/group/etcd_proc.h"
 #include "daemon/group/lease.h"
 #include "tests/lib/certs.h"
 
