@@ -137,6 +137,27 @@ static bool is_local(int fd)
 	       !netaddr_from_sockaddr((struct sockaddr *)&ss, &from) && netaddr_is_loopback(&from);
 }
 
+/* Does it come from elsewhere than this host and the members' addresses? */
+static bool is_stranger(struct relay *rl, int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct netaddr from;
+	bool known;
+	unsigned i, j;
+
+	if (getpeername(fd, (struct sockaddr *)&ss, &len) ||
+	    netaddr_from_sockaddr((struct sockaddr *)&ss, &from))
+		return true;
+	known = netaddr_is_loopback(&from);
+	pthread_mutex_lock(&rl->lock);
+	for (i = 0; i < rl->nr; i++)
+		for (j = 0; j < rl->list[i].nr; j++)
+			known |= netaddr_equal(&rl->list[i].way[j], &from);
+	pthread_mutex_unlock(&rl->lock);
+	return !known;
+}
+
 /* ---- callers ------------------------------------------------------------- */
 
 static void caller_free(struct relay *rl, unsigned at, bool keep_fd)
@@ -192,6 +213,7 @@ static void caller_says(struct relay *rl, unsigned at)
 	bool hello = c->buf[0] == 'd';
 	size_t most = hello ? BOND_HELLO : CONNECT_MAX - 1;
 	ssize_t n = recv(c->e.fd, c->buf + c->got, c->got ? most - c->got : 1, MSG_DONTWAIT);
+	bool stranger = c->stranger;
 	int fd = c->e.fd;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -216,7 +238,7 @@ static void caller_says(struct relay *rl, unsigned at)
 			return;
 		}
 		caller_free(rl, at, true);
-		bond_answer(rl, fd, &bh);
+		bond_answer(rl, fd, &bh, stranger);
 	} else if (c->buf[0] == 'C' && is_local(fd) && strstr(c->buf, "\r\n\r\n")) {
 		struct relay_target to;
 		struct netaddr host;
@@ -268,16 +290,24 @@ static bool is_dial(struct relay *rl, int fd)
 
 static void answer_callers(struct relay *rl)
 {
+	unsigned at, i, strangers;
 	const int one = 1;
-	unsigned at;
+	bool stranger;
 	int fd;
 
 	while ((fd = accept4(rl->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		if (is_dial(rl, fd))
 			continue;
-		for (at = 0; at < CALLERS_MAX && rl->callers[at]; at++)
-			;
+		stranger = is_stranger(rl, fd);
+		for (i = strangers = 0, at = CALLERS_MAX; i < CALLERS_MAX; i++) {
+			if (!rl->callers[i])
+				at = i;
+			else
+				strangers += rl->callers[i]->stranger;
+		}
+		if (stranger && strangers >= STRANGERS_MAX)
+			at = CALLERS_MAX;
 		if (at < CALLERS_MAX)
 			rl->callers[at] = calloc(1, sizeof(struct caller));
 		if (at == CALLERS_MAX || !rl->callers[at]) {
@@ -285,6 +315,7 @@ static void answer_callers(struct relay *rl)
 			continue;
 		}
 		rl->callers[at]->e = (struct end){ .kind = END_CALLER, .fd = fd };
+		rl->callers[at]->stranger = stranger;
 		rl->callers[at]->until_ms = relay_now_ms() + SAY_MS;
 		end_want(rl, &rl->callers[at]->e, EPOLLIN);
 	}

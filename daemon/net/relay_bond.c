@@ -45,6 +45,7 @@ struct bond {
 	struct bond_hello hello;
 	struct relay_target to;		/* of a bond that was called from here */
 	bool calls;			/* made here: it calls its ways anew */
+	bool stranger;			/* called from an address of no member */
 	bool answer;			/* CONNECT waits for an answer */
 	bool had_way;
 	bool over;
@@ -579,19 +580,24 @@ static int call_local(struct relay *rl, struct bond *b)
 	return 0;
 }
 
-int bond_answer(struct relay *rl, int fd, const struct bond_hello *bh)
+int bond_answer(struct relay *rl, int fd, const struct bond_hello *bh, bool stranger)
 {
+	unsigned i, strangers = 0;
 	struct bond *b = NULL;
-	unsigned i;
 	int r = 0;
 
-	for (i = 0; i < BONDS_MAX; i++)
-		if (rl->bonds[i] && !rl->bonds[i]->over && !rl->bonds[i]->calls &&
-		    !memcmp(rl->bonds[i]->hello.id, bh->id, sizeof(bh->id)))
+	for (i = 0; i < BONDS_MAX; i++) {
+		if (!rl->bonds[i] || rl->bonds[i]->over || rl->bonds[i]->calls)
+			continue;
+		strangers += rl->bonds[i]->stranger;
+		if (!memcmp(rl->bonds[i]->hello.id, bh->id, sizeof(bh->id)))
 			b = rl->bonds[i];
-	if (!b && !bh->joins) {
+	}
+	/* who has no certificate gets nowhere, but must not take the others' places */
+	if (!b && !bh->joins && !(stranger && strangers >= STRANGERS_MAX)) {
 		b = bond_new(rl);
 		if (b) {
+			b->stranger = stranger;
 			b->hello = *bh;
 			r = call_local(rl, b);
 		}

@@ -12,6 +12,7 @@
 #define CALLERS_MAX	64
 #define DIALS_MAX	32
 #define CONNECT_MAX	1024		/* bytes of a CONNECT */
+#define STRANGERS_MAX	32		/* bonds, and callers, from addresses of no member */
 
 struct bond;
 
@@ -29,6 +30,7 @@ struct end {
 struct caller {
 	struct end e;
 	uint64_t until_ms;
+	bool stranger;
 	unsigned got;
 	char buf[CONNECT_MAX];
 };
@@ -76,7 +78,7 @@ void relay_find(struct relay *rl, const struct netaddr *host, uint16_t port,
 int bond_call(struct relay *rl, int fd, const struct relay_target *to, enum bond_to what,
 	      bool answer);
 /* A way that another relay has called by: fd is taken over. */
-int bond_answer(struct relay *rl, int fd, const struct bond_hello *bh);
+int bond_answer(struct relay *rl, int fd, const struct bond_hello *bh, bool stranger);
 void bond_event(struct relay *rl, struct end *e, uint32_t events);
 /* Time has passed: retries, what stands still. */
 void bond_tick(struct relay *rl, struct bond *b);
