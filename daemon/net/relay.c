@@ -199,7 +199,8 @@ static int connect_parse(const char *text, struct netaddr *ret_host, uint16_t *r
 		colon[-1] = '\0';
 		host++;
 	}
-	if (netaddr_parse(host, ret_host) || port < 4 || port > UINT16_MAX)
+	if (netaddr_parse(host, ret_host) || port < 4 ||
+	    port - 3 > UINT16_MAX - RELAY_PORT_ADD)
 		return -EBADMSG;
 	/* etcd calls the others' peers */
 	*ret_port = port - 3;

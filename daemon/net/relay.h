@@ -24,7 +24,7 @@
 
 #include "daemon/group/netaddr.h"
 
-#define RELAY_PORT_ADD		4	/* to the member's port */
+#define RELAY_PORT_ADD		5	/* to the member's port */
 #define RELAY_WAYS_MAX		8
 #define RELAY_TARGETS_MAX	48
 
