@@ -9,10 +9,10 @@
 #include "tools/fmt.h"
 
 static const char event_kinds[] =
-	"activation|move|mount|dismount|address|step-failed|step-lost|fence|lease-lost|member-join|"
+	"activation|alert|move|mount|dismount|address|step-failed|step-lost|fence|lease-lost|member-join|"
 	"member-remove|member-set|group-stop|group-start|group-restore|witness-remove|maintenance|"
 	"redistribute|store-create|store-remove|store-set|copy-add|copy-remove|copy-suspend|"
-	"copy-resume|copy-seed|redundancy|network|refused|tap|daemon|overflow";
+	"copy-resume|copy-seed|redundancy|network|peer|refused|tap|daemon|overflow";
 
 static void offer(const char *candidate, const char *typed)
 {
