@@ -282,8 +282,6 @@ uint64_t peer_held(const struct peer *p)
 static void after_send(struct peer *p, int res)
 {
 	p->sending = false;
-	if (latency_due(&p->latency, LATENCY_SHIP, p->sent))
-		latency_pass(&p->latency, LATENCY_SHIP, p->sent, active_wall_ns());
 	if (res <= 0)
 		peer_close(p, res ? strerror(-res) : "connection ended");
 }
@@ -329,6 +327,19 @@ static void feed_done(struct loop_op *op, int res)
 	pthread_mutex_unlock(&p->a->lock);
 }
 
+void peer_probe(struct peer *p)
+{
+	active_probe(p->a, &p->latency, p->begun, 1u << LATENCY_SHIP | 1u << LATENCY_DURABLE);
+}
+
+/* A send up to `end` begins: that it ended may be told after the copy's ack for it. */
+static void time_ship(struct peer *p, uint64_t end)
+{
+	p->begun = end;
+	if (latency_due(&p->latency, LATENCY_SHIP, end))
+		latency_pass(&p->latency, LATENCY_SHIP, end, active_wall_ns());
+}
+
 /*
  * What a send holds is kept from the last record boundary that is known to lie
  * below it: only there may the ring be freed and the spool begin.
@@ -359,6 +370,8 @@ static void send_ring(struct peer *p, uint64_t commit)
 	z->in_use = true;
 	z->lsn = hold_from(p);
 	p->sending = true;
+	peer_probe(p);
+	time_ship(p, p->sent + len);
 	rc = stream_send(p->stream, p->a->loop, &z->op, v->base + off, len, true);
 	if (rc) {
 		z->in_use = false;
@@ -388,6 +401,7 @@ static void send_feed(struct peer *p)
 	if (p->feed_ask)
 		return;
 	p->sending = true;
+	time_ship(p, p->sent + (p->feed_len - p->feed_off));
 	rc = stream_send(p->stream, p->a->loop, &p->feed_op, p->feed + p->feed_off,
 			 p->feed_len - p->feed_off, false);
 	if (rc)
@@ -500,7 +514,7 @@ static void take_over(struct peer *p)
 	p->state = PEER_STREAM;
 	p->connected = true;
 	p->error[0] = 0;
-	p->sent = w->resume_lsn;
+	p->sent = p->begun = w->resume_lsn;
 	p->frame_have = 0;
 	p->feed_len = p->feed_off = 0;
 	/* The log between what it has and where it resumes is gone for it: its

@@ -38,6 +38,19 @@ uint64_t active_commit(const struct active *a)
 	return __atomic_load_n(&a->view->hdr->commit_lsn, __ATOMIC_ACQUIRE);
 }
 
+/* A time that may be of other records than the LSN is not taken. */
+void active_probe(const struct active *a, struct latency *l, uint64_t at, unsigned stages)
+{
+	uint64_t lsn, ns;
+
+	if (l->waits)
+		return;
+	lsn = active_commit(a);
+	ns = __atomic_load_n(&a->view->hdr->commit_time_ns, __ATOMIC_ACQUIRE);
+	if (lsn > at && active_commit(a) == lsn)
+		latency_begin(l, lsn, ns, stages);
+}
+
 void active_kick(struct active *a)
 {
 	pthread_cond_broadcast(&a->cond);

@@ -41,6 +41,7 @@ struct peer {
 	/* ship thread only, while PEER_STREAM or PEER_CLOSING */
 	struct stream *stream;
 	uint64_t sent;			/* next byte for the socket */
+	uint64_t begun;			/* end of the newest send that was begun */
 	bool sending;
 	uint64_t moved_ms;		/* when its acks last moved */
 	bool close_wanted;
@@ -132,6 +133,8 @@ int active_addr(const struct group_member *m, struct sockaddr_storage *ret, sock
 uint64_t active_now_ms(void);
 uint64_t active_commit(const struct active *a);
 uint64_t active_wall_ns(void);		/* CLOCK_REALTIME, as the records' times */
+/* Begin to time the end of the log, if the stages have not passed it: they are at `at`. */
+void active_probe(const struct active *a, struct latency *l, uint64_t at, unsigned stages);
 void active_kick(struct active *a);	/* lock held: wake ship and disk threads */
 void active_set_error(struct active *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -147,6 +150,7 @@ void *active_ship_main(void *arg);
 /* ship/peer.c; ship thread, lock held */
 void peer_tick(struct peer *p, uint64_t now_ms);	/* connect, take over, close */
 void peer_pump(struct peer *p);
+void peer_probe(struct peer *p);
 void peer_close(struct peer *p, const char *why);
 bool peer_idle(const struct peer *p);
 uint64_t peer_held(const struct peer *p);

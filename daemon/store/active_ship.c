@@ -253,20 +253,13 @@ static void awake(struct active *a)
 	__atomic_store_n(&a->view->user->want_wakeup, 0, __ATOMIC_RELAXED);
 }
 
-/* Lock held. Begin to time what has come; a time that is of other records than the
- * LSN is not taken. */
+/* Lock held. Begin to time what has come since we looked last. */
 static void probe(struct active *a)
 {
-	uint64_t at_ns = __atomic_load_n(&a->view->hdr->commit_time_ns, __ATOMIC_RELAXED);
-	uint64_t lsn = a->last_commit;
-
-	if (active_commit(a) != lsn)
-		return;
-	latency_begin(&a->latency, lsn, at_ns, 1u << LATENCY_ACK);
+	active_probe(a, &a->latency, a->w.acked, 1u << LATENCY_ACK);
 	for (int i = 0; i < WINDOW_COPIES_MAX; i++)
 		if (a->peers[i].state == PEER_STREAM)
-			latency_begin(&a->peers[i].latency, lsn, at_ns,
-				      1u << LATENCY_SHIP | 1u << LATENCY_DURABLE);
+			peer_probe(&a->peers[i]);
 }
 
 static void pump_all(struct active *a)

@@ -5,7 +5,7 @@
 #include "daemon/health/snapshot.h"
 #include "tests/lib/control_pair.h"
 
-TestSuite(health_rpc, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(health_rpc, .init = setup, .fini = teardown, .timeout = 90);
 
 static char said[65536];
 
@@ -66,7 +66,7 @@ Test(health_rpc, no_daemon_is_critical)
 }
 
 /* It is there, its socket takes the call, and nothing comes. */
-Test(health_rpc, a_daemon_that_hangs_is_critical, .timeout = 90)
+Test(health_rpc, a_daemon_that_hangs_is_critical)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -296,7 +296,7 @@ Test(health_rpc, metrics_refuse_what_they_do_not_serve)
 
 /* Callers that say nothing, that speak slowly, that go away: others are served, and in the
  * end everybody. */
-Test(health_rpc, metrics_bear_bad_callers, .timeout = 60)
+Test(health_rpc, metrics_bear_bad_callers)
 {
 	static const char req[] = "GET /metrics HTTP/1.1\r\n\r\n";
 	int silent[20], fd, i;
