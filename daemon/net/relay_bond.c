@@ -5,7 +5,7 @@
  *
  * How fast the local end is read goes by the slowest way that moves, so that none that
  * is well loses its place. A way that has something to send and has not moved for
- * STALL_MS holds nobody up: when the ring has gone over what it had to send, it is lost.
+ * 100 ms holds nobody up: when the ring has gone over what it had to send, it is lost.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,127 +19,13 @@
 #include "daemon/log.h"
 #include "daemon/net/relay_int.h"
 
-#define CONNECT_MS	1000		/* a way is connected in that time, or fails */
-#define RETRY_MS	1000
-#define STALL_MS	100
-#define SILENT_MS	2000		/* TCP gives a way up that is not answered for so long */
 #define LINGER_MS	1000		/* after the end of one direction */
-#define WAY_BUF		(256 * 1024)
+#define CALL_MS		200		/* how often it is looked for ways to call */
 
 static const char said_yes[] = "HTTP/1.1 200 OK\r\n\r\n";
 static const char said_no[] = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
 
-struct way {
-	struct end e;
-	bool connecting;
-	struct netaddr to;		/* that was called; of a caller nothing */
-	uint64_t until_ms;		/* of connecting; without a socket: not called before */
-	uint64_t moved_ms;		/* when it last took bytes, or had none to take */
-	unsigned hello_left;
-	uint8_t hello[BOND_HELLO];
-	struct bond_tx tx;
-	struct bond_rx rx;
-};
-
-struct bond {
-	struct bond_hello hello;
-	struct relay_target to;		/* of a bond that was called from here */
-	bool calls;			/* made here: it calls its ways anew */
-	bool stranger;			/* called from an address of no member */
-	bool answer;			/* CONNECT waits for an answer */
-	bool had_way;
-	bool over;
-	struct end local;
-	bool local_connecting;
-	bool local_full;		/* it takes no more bytes just now */
-	bool given_all;			/* the other side's end has been delivered */
-	uint64_t ended_ms;		/* when one of the directions ended, 0: not yet */
-	struct bond_out out;
-	uint64_t expect;		/* bytes delivered to the local end */
-	struct way *way[RELAY_WAYS_MAX];
-};
-
-static bool is_up(const struct way *w)
-{
-	return w && w->e.fd >= 0 && !w->connecting;
-}
-
-static void count(struct relay *rl, uint64_t *which)
-{
-	pthread_mutex_lock(&rl->lock);
-	(*which)++;
-	pthread_mutex_unlock(&rl->lock);
-}
-
 /* ---- ways ---------------------------------------------------------------- */
-
-static void way_lost(struct relay *rl, struct bond *b, unsigned at)
-{
-	struct way *w = b->way[at];
-
-	count(rl, &rl->view.ways_lost);
-	end_close(rl, &w->e);
-	w->connecting = false;
-	w->until_ms = relay_now_ms() + RETRY_MS;
-}
-
-static void set_options(int fd)
-{
-	const int one = 1, silent = SILENT_MS, buf = WAY_BUF, idle = 2, tries = 2;
-
-	/* best effort: without them a dead way is noticed later, and others carry on */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent, sizeof(silent));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buf, sizeof(buf));
-}
-
-static struct way *way_new(struct bond *b)
-{
-	struct way *w = calloc(1, sizeof(*w));
-
-	if (!w)
-		return NULL;
-	w->e = (struct end){ .kind = END_WAY, .fd = -1, .bond = b };
-	return w;
-}
-
-static void way_up(struct bond *b, struct way *w)
-{
-	w->connecting = false;
-	w->moved_ms = relay_now_ms();
-	memset(&w->rx, 0, offsetof(struct bond_rx, buf));
-	bond_tx_init(&w->tx, &b->out);
-	b->had_way = true;
-}
-
-static void way_call(struct relay *rl, struct bond *b, unsigned at)
-{
-	struct bond_hello hello = b->hello;
-	struct way *w = b->way[at];
-	struct sockaddr_storage ss;
-	socklen_t len = netaddr_to_sockaddr(&w->to, b->hello.port + RELAY_PORT_ADD, &ss);
-	uint64_t now = relay_now_ms();
-
-	w->until_ms = now + RETRY_MS;
-	w->e.fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (w->e.fd < 0)
-		return;
-	set_options(w->e.fd);
-	if (connect(w->e.fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS) {
-		end_close(rl, &w->e);
-		return;
-	}
-	hello.joins = b->had_way;
-	bond_hello_encode(&hello, w->hello);
-	w->hello_left = BOND_HELLO;
-	w->connecting = true;
-	w->until_ms = now + CONNECT_MS;
-	end_want(rl, &w->e, EPOLLOUT);
-}
 
 /* A way for each address of the other member, as it is known by now. */
 static void call_ways(struct relay *rl, struct bond *b)
@@ -247,43 +133,6 @@ static bool take(struct relay *rl, struct bond *b, unsigned at)
 	return true;
 }
 
-static void send_on(struct relay *rl, struct bond *b, unsigned at)
-{
-	struct way *w = b->way[at];
-	struct iovec iov[3];
-	struct msghdr msg = { .msg_iov = iov };
-	ssize_t n = 0;
-
-	while (w->hello_left) {
-		n = send(w->e.fd, w->hello + BOND_HELLO - w->hello_left, w->hello_left,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0)
-			goto stop;
-		w->hello_left -= n;
-	}
-	while (!bond_tx_lost(&w->tx, &b->out) &&
-	       (msg.msg_iovlen = bond_tx_next(&w->tx, &b->out, iov))) {
-		n = sendmsg(w->e.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0)
-			goto stop;
-		bond_tx_sent(&w->tx, n);
-		w->moved_ms = relay_now_ms();
-	}
-	if (bond_tx_lost(&w->tx, &b->out))
-		way_lost(rl, b, at);
-	else
-		w->moved_ms = relay_now_ms();
-	return;
-stop:
-	if (errno != EAGAIN && errno != EINTR)
-		way_lost(rl, b, at);
-}
-
-static bool stands_still(const struct bond *b, const struct way *w, uint64_t now)
-{
-	return (w->hello_left || bond_tx_pending(&w->tx, &b->out)) && now > w->moved_ms + STALL_MS;
-}
-
 /* How far the stream has been sent, for what may be read: by all ways that move, or if
  * none does by the best one. */
 static uint64_t sent_up_to(const struct bond *b)
@@ -294,11 +143,11 @@ static uint64_t sent_up_to(const struct bond *b)
 	for (i = 0; i < RELAY_WAYS_MAX; i++) {
 		const struct way *w = b->way[i];
 
-		if (!is_up(w))
+		if (!way_is_up(w))
 			continue;
 		if (w->tx.pos > most)
 			most = w->tx.pos;
-		if (w->tx.pos < least && !stands_still(b, w, now))
+		if (w->tx.pos < least && !way_stands_still(b, w, now))
 			least = w->tx.pos;
 	}
 	return least == UINT64_MAX ? most : least;
@@ -335,19 +184,23 @@ static void wants(struct relay *rl, struct bond *b)
 
 	for (i = 0; i < RELAY_WAYS_MAX; i++) {
 		struct way *w = b->way[i];
+		enum bond_rx_state state;
 		uint32_t way = 0;
 
-		if (!is_up(w))
+		if (!way_is_up(w))
 			continue;
-		if (bond_rx_look(&w->rx, b->expect) == BOND_RX_READ)
+		state = bond_rx_look(&w->rx, b->expect);
+		if (state == BOND_RX_READ)
 			way |= EPOLLIN;
+		else if (state == BOND_RX_GIVE)
+			local |= EPOLLOUT;	/* goes on when it takes bytes, or at once */
 		if (w->hello_left || bond_tx_pending(&w->tx, &b->out))
 			way |= EPOLLOUT;
 		end_want(rl, &w->e, way);
 	}
 	if (b->local.fd < 0)
 		return;
-	if (b->local_connecting || b->local_full)
+	if (b->local_connecting)
 		local |= EPOLLOUT;
 	if (!b->local_connecting && !b->out.ended && !b->answer &&
 	    bond_out_room(&b->out, sent_up_to(b), iov))
@@ -381,11 +234,11 @@ static bool is_done(struct bond *b)
 		struct way *w = b->way[i];
 
 		going += w && w->connecting;
-		if (!is_up(w))
+		if (!way_is_up(w))
 			continue;
 		up++;
 		ahead += bond_rx_look(&w->rx, b->expect) == BOND_RX_AHEAD;
-		unsent += bond_tx_pending(&w->tx, &b->out) && !stands_still(b, w, now);
+		unsent += bond_tx_pending(&w->tx, &b->out) && !way_stands_still(b, w, now);
 	}
 	/* no way, or none that could bring what is next: a gap */
 	if (!going && (!up || ahead == up))
@@ -393,6 +246,20 @@ static bool is_done(struct bond *b)
 	if (b->out.ended && b->given_all && !unsent)
 		return true;
 	return b->ended_ms && now > b->ended_ms + LINGER_MS;
+}
+
+/* Send what there is, and wait for more, or end. */
+static void push(struct relay *rl, struct bond *b)
+{
+	unsigned i;
+
+	for (i = 0; i < RELAY_WAYS_MAX; i++)
+		if (way_is_up(b->way[i]))
+			way_send(rl, b, i);
+	if (is_done(b))
+		end_bond(rl, b);
+	else
+		wants(rl, b);
 }
 
 static void settle(struct relay *rl, struct bond *b)
@@ -404,16 +271,10 @@ static void settle(struct relay *rl, struct bond *b)
 	while (again && turns++ < 16) {
 		again = false;
 		for (i = 0; i < RELAY_WAYS_MAX; i++)
-			if (is_up(b->way[i]))
+			if (way_is_up(b->way[i]))
 				again |= take(rl, b, i);
 	}
-	for (i = 0; i < RELAY_WAYS_MAX; i++)
-		if (is_up(b->way[i]))
-			send_on(rl, b, i);
-	if (is_done(b))
-		end_bond(rl, b);
-	else
-		wants(rl, b);
+	push(rl, b);
 }
 
 /* ---- events -------------------------------------------------------------- */
@@ -481,14 +342,15 @@ void bond_tick(struct relay *rl, struct bond *b)
 		if (b->way[i] && b->way[i]->connecting && now > b->way[i]->until_ms)
 			way_lost(rl, b, i);
 	/* the addresses of the other member may be others by now */
-	if (b->calls && b->had_way && !b->ended_ms) {
+	if (b->calls && b->had_way && !b->ended_ms && now >= b->call_ms) {
 		struct netaddr host;
 
+		b->call_ms = now + CALL_MS;
 		memcpy(host.b, b->hello.host, sizeof(host.b));
 		relay_find(rl, &host, b->hello.port, &b->to);
 		call_ways(rl, b);
 	}
-	settle(rl, b);
+	push(rl, b);
 }
 
 bool bond_is_over(const struct bond *b)
@@ -501,7 +363,7 @@ unsigned bond_ways(const struct bond *b)
 	unsigned i, n = 0;
 
 	for (i = 0; i < RELAY_WAYS_MAX; i++)
-		n += is_up(b->way[i]);
+		n += way_is_up(b->way[i]);
 	return n;
 }
 
@@ -535,7 +397,7 @@ static struct bond *bond_new(struct relay *rl)
 	}
 	b->local = (struct end){ .kind = END_LOCAL, .fd = -1, .bond = b };
 	rl->bonds[i] = b;
-	count(rl, &rl->view.made);
+	relay_count(rl, &rl->view.made);
 	return b;
 }
 
@@ -612,7 +474,7 @@ int bond_answer(struct relay *rl, int fd, const struct bond_hello *bh, bool stra
 			end_bond(rl, b);
 		return r ? r : -ENOENT;
 	}
-	set_options(fd);
+	way_set_options(fd);
 	b->way[i]->e.fd = fd;
 	way_up(b, b->way[i]);
 	settle(rl, b);
