@@ -28,7 +28,8 @@ void check_quorum(const struct health_snapshot *s, struct health_report *r)
 		health_effect(f, "nothing can be changed or taken over; stores that are active on this side "
 			      "stop with their lease");
 		health_cure(f, "bring the missing members back (dagctl member list shows them); if they are "
-			    "lost for good, restore the group from a majority's state");
+			    "lost for good: dagctl group stop MEMBER --configuration-only for each, dagctl "
+			    "group restore --dry-run");
 	} else if (!s->etcd_outside && voters > 1 && here <= voters / 2 + 1 && here < voters) {
 		f = health_add(r, "quorum", HEALTH_WARNING, "", "", "%u of %u voters are there: one more "
 			       "loss ends the majority", here, voters);
@@ -126,7 +127,8 @@ void check_activation_mode(const struct health_snapshot *s, struct health_report
 		health_effect(f, "it has started and not yet met a member that may (datacenter activation "
 			      "mode); nothing is activated there");
 		health_cure(f, "bring the other members back: it may when it has met one that may, or all of "
-			    "them");
+			    "them; if you know that no store is served elsewhere: dagctl group start "
+			    "--activate");
 	}
 }
 
