@@ -93,7 +93,6 @@ static void opened(int id, void *arg, uint64_t store, uint64_t rc)
 	    !dac_may_activate(&h->dac))
 		return;
 	active_stop(c);
-	c->conn = 0;
 	c->fenced_by = 0;
 	c->move_to = -1;
 	tap_open(h, store, last->epoch, log, last->first_lsn);
@@ -121,6 +120,7 @@ static void open_at(struct host *h, int store, const struct copystate_data *was,
 	d.promised_epoch = epoch;
 	c->want = d;
 	c->opening = true;
+	c->conn = 0;	/* the receiver has ended before the state is touched (local.c) */
 	copy_save(h, store, &d, opened);
 }
 

@@ -330,7 +330,7 @@ static void write_on(struct tap_mem_dev *dev, uint32_t epoch)
 
 static void *writer_main(void *arg)
 {
-	const struct timespec pause = { .tv_nsec = 2000000 };
+	const struct timespec pause = { .tv_nsec = 5000000 };
 	struct tap_mem_dev *dev;
 	struct group_state gs;
 	uint8_t uuid[16];
