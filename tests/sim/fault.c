@@ -31,8 +31,10 @@ static void cut_links(void)
 		break;
 	case 2:				/* alone, perhaps in one direction only */
 		for (int i = 0, out = percent(70), in = !out || percent(70); i < nr_hosts; i++) {
-			net_cut(h, i, out);
-			net_cut(i, h, in);
+			if (out)	/* and nothing is healed by it */
+				net_cut(h, i, true);
+			if (in)
+				net_cut(i, h, true);
 		}
 		break;
 	default:			/* two halves */
