@@ -36,6 +36,10 @@ static void print_engine(struct json_object *group)
 	       (long long)obj_int(group, "engine_voters"),
 	       age < 0 ? "not since dagd started" : text, age < 0 ? "" : " ago", obj_bool(group, "engine_confirmed") ? "" :
 	       "; STALE: this is what the member knew when it was stopped");
+	if (obj_int(group, "engine_connections"))
+		printf("engine: %lld connections from and to here, over %lld ways\n\n",
+		       (long long)obj_int(group, "engine_connections"),
+		       (long long)obj_int(group, "engine_ways"));
 	if (*obj_str(group, "engine_error"))
 		printf("engine: %s\n\n", obj_str(group, "engine_error"));
 }
