@@ -259,7 +259,7 @@ static void look_at_store(struct handover *ho, const struct clientwatch *cw, con
 	char why[160];
 	struct wish *w;
 
-	if (!st->client_stays && !st->manual && !st->dismounted)
+	if (client_matters(&ho->gs, st))
 		state = clientwatch_state(cw, &ho->gs, st, &ho->had_client);
 	snprintf(why, sizeof(why), "the client network of %s is lost: %s", ho->ct->cf->member,
 		 client_state_name(state));
@@ -288,7 +288,7 @@ static void look_at_stores(struct handover *ho)
 
 		if (st->removed || !st->epoch || strcmp(st->active, ho->ct->cf->member))
 			continue;
-		if (!cw)
+		if (!cw && client_matters(&ho->gs, st))
 			cw = clientwatch_look(ho->ct);
 		look_at_store(ho, cw, st);
 	}

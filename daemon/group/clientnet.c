@@ -16,6 +16,16 @@ bool client_address(struct group_state *gs, const struct netif *ni, unsigned nr)
 	return false;
 }
 
+bool client_matters(const struct group_state *gs, const struct group_store *st)
+{
+	if (st->client_stays || st->manual || st->dismounted)
+		return false;
+	for (uint32_t i = 0; i < gs->nr_networks; i++)
+		if (gs->networks[i].client && !gs->networks[i].ignore)
+			return true;
+	return st->addresses[0];
+}
+
 static bool has_link(struct group_state *gs, const struct client_view *v)
 {
 	for (unsigned i = 0; i < v->nr; i++)

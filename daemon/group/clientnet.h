@@ -32,6 +32,8 @@ struct client_view {
 
 enum client_state client_judge(struct group_state *gs, const struct client_view *v);
 const char *client_state_name(enum client_state s);	/* "no link", … */
+/* Is there anything to be judged for this store: a client network, service addresses? */
+bool client_matters(const struct group_state *gs, const struct group_store *st);
 /* Does the host have an address in the client network now? */
 bool client_address(struct group_state *gs, const struct netif *ni, unsigned nr);
 

@@ -109,6 +109,22 @@ Test(clientnet, no_client_network_or_an_ignored_one_is_not_judged)
 	cr_assert_eq(client_judge(&gs, &v), CLIENT_NONE);
 }
 
+Test(clientnet, what_is_worth_a_look)
+{
+	struct group_store st = { .name = "pg" };
+
+	cr_assert(client_matters(&gs, &st));
+	st.client_stays = true;
+	cr_assert_not(client_matters(&gs, &st));
+	st.client_stays = false;
+	gs.networks[0].ignore = true;
+	cr_assert_not(client_matters(&gs, &st));
+	strcpy(st.addresses, "eth1=10.9.0.1/24");
+	cr_assert(client_matters(&gs, &st));
+	st.dismounted = true;
+	cr_assert_not(client_matters(&gs, &st));
+}
+
 /* ---- who is better ---------------------------------------------------------------- */
 
 static bool takes(int mine, int theirs)
