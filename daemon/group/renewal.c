@@ -157,25 +157,32 @@ static void note(struct renewal *rn, int r)
 	rn->last = r;
 }
 
-/* Until the next turn is due; a late turn does not shift those after it. */
+/*
+ * When the next turn is due: a late one does not shift those after it, and one that came
+ * early, because something was changed, does not put it off. So no turn is ever further
+ * away than a period, however often it is kicked: the lease depends on that.
+ */
+static struct timespec next_due(struct timespec due, uint64_t period_ms)
+{
+	uint64_t at = (uint64_t)due.tv_sec * 1000000000u + due.tv_nsec, now;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
+	at += period_ms * 1000000u;
+	if (at < now)
+		at = now;
+	if (at > now + period_ms * 1000000u)
+		at = now + period_ms * 1000000u;
+	return (struct timespec){ .tv_sec = at / 1000000000u, .tv_nsec = at % 1000000000u };
+}
+
 static bool wait_turn(struct renewal *rn, struct timespec *due)
 {
-	struct timespec now;
-	uint64_t period;
 	bool go;
 
 	pthread_mutex_lock(&rn->lock);
-	period = rn->period_ms;
-	due->tv_sec += period / 1000;
-	due->tv_nsec += period % 1000 * 1000000;
-	if (due->tv_nsec >= 1000000000) {
-		due->tv_sec++;
-		due->tv_nsec -= 1000000000;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (due->tv_sec < now.tv_sec ||
-	    (due->tv_sec == now.tv_sec && due->tv_nsec < now.tv_nsec))
-		*due = now;
+	*due = next_due(*due, rn->period_ms);
 	while (!rn->stop && !rn->kicked)
 		if (pthread_cond_timedwait(&rn->wake, &rn->lock, due))
 			break;

@@ -240,3 +240,31 @@ Test(renewal, without_a_lease_nothing_is_told)
 	cr_assert(eq(uint, atomic_load(&given), 0), "no fence was accepted yet");
 	renewal_stop(rn);
 }
+
+/* Each change of the agreed state kicks: however many come, no turn is put off. */
+Test(renewal, kicks_do_not_put_off_the_next_turn)
+{
+	struct renewal *rn = begin();
+
+	atomic_store(&settled_answer, true);
+	renewal_set_hooks(rn, &hooks, NULL);
+	renewal_set_period(rn, 50);
+	nap(150);
+	for (int i = 0; i < 40; i++) {
+		renewal_kick(rn);
+		nap(2);
+	}
+	atomic_store(&renewals, 0);
+	nap(600);
+	cr_assert(ge(uint, atomic_load(&renewals), 6));
+	cr_assert(renewal_holds(rn));
+	/* nor is one that was due by a longer period */
+	renewal_set_period(rn, 5000);
+	nap(120);
+	renewal_set_period(rn, 50);
+	renewal_kick(rn);
+	atomic_store(&renewals, 0);
+	nap(600);
+	cr_assert(ge(uint, atomic_load(&renewals), 6));
+	renewal_stop(rn);
+}
