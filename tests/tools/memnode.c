@@ -17,6 +17,7 @@
  * What stands in the file of --faults is looked at all the time:
  *	clock SECONDS    the wall clock is stepped by so much, as the program sees it
  *	slow MS          every write and sync of a file takes so much longer
+ *	slowsync MS      the same, but for the log's writes
  *	fail 1           the disk refuses what the writer writes
  *	hang 1           it does not end it
  */
@@ -101,7 +102,7 @@ int __wrap_dm_dev_get(const char *name, struct dm_dev *ret)
 /* ---- faults ---------------------------------------------------------------------- */
 
 static const char *faults;
-static atomic_long step_s, slow_ms, fail, hang;
+static atomic_long step_s, slow_ms, slowsync_ms, fail, hang;
 static __thread bool is_writer;
 
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
@@ -156,9 +157,9 @@ int __wrap_diskwatch_read(const char *device, uint64_t *ret_ended, uint64_t *ret
 	return 0;
 }
 
-static void dawdle(void)
+static void dawdle(bool log)
 {
-	long ms = atomic_load(&slow_ms);
+	long ms = atomic_load(&slow_ms) + (log ? 0 : atomic_load(&slowsync_ms));
 
 	while (is_writer && atomic_load(&hang))
 		usleep(10000);
@@ -168,31 +169,31 @@ static void dawdle(void)
 
 ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t off)
 {
-	dawdle();
+	dawdle(false);
 	return __real_pwrite(fd, buf, n, off);
 }
 
 ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
-	dawdle();
+	dawdle(true);
 	return __real_pwritev2(fd, iov, n, off, flags);
 }
 
 int __wrap_fsync(int fd)
 {
-	dawdle();
+	dawdle(false);
 	return __real_fsync(fd);
 }
 
 int __wrap_fdatasync(int fd)
 {
-	dawdle();
+	dawdle(false);
 	return __real_fdatasync(fd);
 }
 
 static void look_at_faults(void)
 {
-	long clock_s = 0, slow = 0, fails = 0, hangs = 0, value;
+	long clock_s = 0, slow = 0, sync = 0, fails = 0, hangs = 0, value;
 	char word[16];
 	FILE *f = fopen(faults, "re");
 
@@ -201,6 +202,8 @@ static void look_at_faults(void)
 			clock_s = value;
 		else if (!strcmp(word, "slow"))
 			slow = value;
+		else if (!strcmp(word, "slowsync"))
+			sync = value;
 		else if (!strcmp(word, "fail"))
 			fails = value;
 		else if (!strcmp(word, "hang"))
@@ -210,6 +213,7 @@ static void look_at_faults(void)
 		fclose(f);
 	atomic_store(&step_s, clock_s);
 	atomic_store(&slow_ms, slow);
+	atomic_store(&slowsync_ms, sync);
 	atomic_store(&fail, fails);
 	atomic_store(&hang, hangs);
 }
