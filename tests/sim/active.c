@@ -95,6 +95,7 @@ static void opened(int id, void *arg, uint64_t store, uint64_t rc)
 	active_stop(c);
 	c->fenced_by = 0;
 	c->move_to = -1;
+	c->move_out = false;	/* what an earlier life had asked is nobody's answer now */
 	tap_open(h, store, last->epoch, log, last->first_lsn);
 	if (chain_end(store, log) != last->first_lsn)
 		c->gap = last->first_lsn;
