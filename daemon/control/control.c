@@ -389,6 +389,8 @@ static void apply_state(struct control *ct, struct group_state *gs)
 		pthread_rwlock_wrlock(&ct->use);
 		r = make_stores(ct);
 		pthread_rwlock_unlock(&ct->use);
+		if (!r)
+			ct->generation = gs->generation;
 	}
 	if (r)
 		return;
