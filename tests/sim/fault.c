@@ -137,18 +137,20 @@ static bool busy(const struct host *h)
 	       h->daemon_paused_until > now;
 }
 
-/* A clean stop of the daemon: stores closed, lease given up. */
+/* A clean stop of the daemon: stores closed, lease given up. One thread renews and
+ * releases, so no answer to a renewal comes after it (group/renewal.c, R3). */
 static void stop(int id)
 {
 	struct host *h = &hosts[id];
 
-	if (busy(h))
+	if (busy(h) || h->renewing || h->reading || h->next_renew == UINT64_MAX)
 		return;
 	trace("%s stops in order", host_name(id));
 	for (int i = 0; i < nr_stores; i++)
 		tap_close(h, i);
 	h->ready = false;
 	h->deadline = 0;
+	h->next_renew = UINT64_MAX;
 	h->reading = true;		/* no way back into the lease */
 	engine_ask(ereq_new(EREQ_READ, id, stop_read));
 }
