@@ -253,7 +253,8 @@ static void judge_hang(struct handover *ho, uint64_t hung, const char *name)
 		heartbeats_say(hs, DAG_BEAT_DISK, hangs);
 }
 
-static void look_at_store(struct handover *ho, const struct clientwatch *cw, const struct group_store *st)
+static void look_at_store(struct handover *ho, const struct clientwatch *cw,
+			  const struct group_store *st)
 {
 	enum client_state state = CLIENT_NONE;
 	char why[160];
