@@ -169,7 +169,7 @@ int frame_welcome_decode(const struct dag_welcome *in, struct frame_welcome *ret
 	w.seed_cursor = le64toh(in->seed_cursor);
 	if (w.refusal >= DAG_REFUSALS)
 		return -EINVAL;
-	if (w.refusal == DAG_OK && (w.resume < DAG_RESUME_LOG || w.resume > DAG_RESUME_FULL))
+	if (w.refusal == DAG_OK && (w.resume < DAG_RESUME_LOG || w.resume > DAG_RESUME_BRANCH))
 		return -EINVAL;
 	if (!lsn_ok(w.resume_lsn) || !lsn_ok(w.have_lsn) || !lsn_ok(w.received_lsn) ||
 	    !lsn_ok(w.durable_lsn) || !lsn_ok(w.replayed_lsn) || !lsn_ok(w.seed_lsn))

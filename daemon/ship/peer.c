@@ -29,6 +29,7 @@ struct connector {
 	struct stream_conf sc;
 	struct way way;
 	struct frame_hello hello;
+	struct regionset set;	/* that came with the welcome */
 	char member[64];
 	char error[160];
 	bool soon;
@@ -54,6 +55,24 @@ static void fill_hello(struct active *a, struct frame_hello *h)
 	for (uint32_t i = skip; i < d.nr_history; i++)
 		h->history[h->nr_history++] =
 			(struct frame_epoch){ d.history[i].epoch, d.history[i].first_lsn };
+}
+
+/* The regions in which the copy's device differs; no more than our device has. */
+static int read_set(struct connector *c, struct stream *st)
+{
+	struct dag_region_set head;
+	uint64_t bytes;
+	int rc = stream_read_full(st, &head, sizeof(head), WELCOME_MS);
+
+	rc = rc ? rc : regionset_decode(&head, c->a->conf.sectors, &c->set);
+	if (rc)
+		return rc;
+	bytes = regionset_bytes(c->set.regions);
+	c->set.bits = malloc(bytes);
+	if (!c->set.bits)
+		return -ENOMEM;
+	rc = stream_read_full(st, c->set.bits, bytes, WELCOME_MS + (unsigned)(bytes >> 10));
+	return rc ? rc : regionset_check(&c->set);
 }
 
 static int greet(struct connector *c, struct stream *st, struct frame_welcome *ret)
@@ -100,7 +119,13 @@ static int greet(struct connector *c, struct stream *st, struct frame_welcome *r
 		snprintf(c->error, sizeof(c->error), "%s", frame_refusal_text(ret->refusal));
 		return -ECONNREFUSED;
 	}
-	return 0;
+	if (ret->resume != DAG_RESUME_BRANCH)
+		return 0;
+	rc = read_set(c, st);
+	if (rc)
+		snprintf(c->error, sizeof(c->error), "greeting: its set of regions: %s",
+			 strerror(-rc));
+	return rc;
 }
 
 static void *connector_main(void *arg)
@@ -135,6 +160,9 @@ static void *connector_main(void *arg)
 	} else {
 		p->fresh = st;
 		p->welcome = w;
+		regionset_free(&p->fresh_set);
+		p->fresh_set = c->set;
+		c->set = (struct regionset){ 0 };
 		p->fresh_epoch = c->hello.epoch;
 		p->fresh_ready = true;
 		snprintf(p->security, sizeof(p->security), "%s", stream_describe(st));
@@ -143,6 +171,7 @@ static void *connector_main(void *arg)
 	active_kick(a);
 	pthread_cond_broadcast(&a->cond);
 	pthread_mutex_unlock(&a->lock);
+	regionset_free(&c->set);
 	free(c);
 	return NULL;
 }
@@ -493,12 +522,16 @@ static void take_over(struct peer *p)
 	struct active *a = p->a;
 	struct frame_welcome *w = &p->welcome;
 	struct window_copy *c = &a->w.copy[p->slot];
-	bool log = w->resume == DAG_RESUME_LOG, late = !can_feed(a, w);
+	bool log = w->resume == DAG_RESUME_LOG, full = w->resume == DAG_RESUME_FULL;
+	bool late = !can_feed(a, w);
 
 	p->fresh_ready = false;
 	c->promised = WINDOW_NONE;
 	p->stream = p->fresh;
 	p->fresh = NULL;
+	regionset_free(&p->set);
+	p->set = p->fresh_set;
+	p->fresh_set = (struct regionset){ 0 };
 	if (!p->wanted || a->stop || p->fresh_epoch != a->conf.epoch || late) {
 		if (late)
 			log_info("store=%s peer=%s lsn=%llu is gone since it was called, calls again",
@@ -520,12 +553,12 @@ static void take_over(struct peer *p)
 	/* The log between what it has and where it resumes is gone for it: its
 	 * regions come by the seed, so nothing older is kept for its sake. */
 	window_begin(&a->w, p->slot, w->resume_lsn, w->durable_lsn, w->replayed_lsn,
-		     log ? WINDOW_NONE : w->resume == DAG_RESUME_REGIONS ? w->have_lsn : 0);
+		     log ? WINDOW_NONE : full ? 0 : w->have_lsn);
 	log_notice("store=%s peer=%s connected %s from lsn=%llu resume=%s", a->name, p->member,
 		   p->security, (unsigned long long)p->sent,
-		   log ? "log" :
-		   w->resume == DAG_RESUME_REGIONS ? "regions" : "full");
-	p->seeded = c->missing && seeder_serves(a, w);
+		   log ? "log" : full ? "full" :
+		   w->resume == DAG_RESUME_BRANCH ? "branch" : "regions");
+	p->seeded = c->missing && seeder_serves(a, w, p->set.id);
 	if (c->missing && !p->seeded)
 		seeder_want(a, c->missing_since, seeder_first(a, w));
 	arm_recv(p);

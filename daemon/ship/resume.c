@@ -56,6 +56,24 @@ static bool stale(const struct frame_hello *hello, const struct resume_copy *cop
 	       hello->end_lsn < copy->end_lsn;
 }
 
+/*
+ * The device differs from the log at `at` in regions that are known, and in no other:
+ * none of the changes behind `at` was made before known_lsn. So they can be mended
+ * together with what the active has changed since.
+ */
+static void mend_branch(const struct frame_hello *hello, const struct resume_copy *copy,
+			uint64_t at, struct resume_plan *ret)
+{
+	ret->diverged = true;
+	if (at && at >= copy->known_lsn)
+		plan(ret, RESUME_BRANCH, hello->end_lsn, at,
+		     "it was active; its intent regions say where it differs");
+	else
+		plan(ret, RESUME_FULL, hello->end_lsn, at,
+		     copy->former ? "it was active until it was fenced" :
+				    "the histories part before its intent regions begin");
+}
+
 void resume_decide(const struct frame_hello *hello, const struct resume_copy *copy,
 		   struct resume_plan *ret)
 {
@@ -72,8 +90,7 @@ void resume_decide(const struct frame_hello *hello, const struct resume_copy *co
 		return;
 	}
 	if (copy->former) {
-		ret->diverged = true;
-		plan(ret, RESUME_FULL, hello->end_lsn, common, "it was active until it was fenced");
+		mend_branch(hello, copy, common, ret);
 		return;
 	}
 	if (!copy->have_image && !copy->seeding && !copy->inconsistent) {
@@ -81,7 +98,7 @@ void resume_decide(const struct frame_hello *hello, const struct resume_copy *co
 		return;
 	}
 	if (common >= hello->oldest_lsn && common <= hello->end_lsn && common >= copy->have_lsn &&
-	    common && !torn) {
+	    common && !torn && (!copy->branch || (copy->seeding && common >= copy->known_lsn))) {
 		plan(ret, RESUME_LOG, common, common,
 		     common < copy->end_lsn ? "tail of the log has diverged" : "log goes on");
 		return;
@@ -90,6 +107,10 @@ void resume_decide(const struct frame_hello *hello, const struct resume_copy *co
 		plan(ret, RESUME_FULL, hello->end_lsn, copy->end_lsn,
 		     torn ? "the log of a broken seed has diverged" :
 			    "the seed was broken and the log between is gone");
+		return;
+	}
+	if (copy->branch) {
+		mend_branch(hello, copy, common < copy->have_lsn ? common : copy->have_lsn, ret);
 		return;
 	}
 	if (common < copy->have_lsn) {

@@ -22,6 +22,11 @@ struct resume_copy {		/* what the copy has */
 	bool seeding;		/* a seed has begun and not ended in its log */
 	bool inconsistent;	/* a seed is being applied to the device */
 	bool former;		/* it was active last: the device is ahead of have_lsn */
+	bool branch;		/* it was active, and was told so: the device is the log up to
+				 * have_lsn, but for known regions */
+	/* Of either: every change of the device at or after this LSN that may be in no
+	 * history is in regions that are known; UINT64_MAX: they are not. */
+	uint64_t known_lsn;
 	uint32_t nr_history;
 	const struct frame_epoch *history;
 };
@@ -30,6 +35,7 @@ enum resume_verdict {
 	RESUME_LOG,		/* stream from from_lsn; log cut there first if shorter */
 	RESUME_REGIONS,		/* stream from the active's end; seed since have_lsn */
 	RESUME_FULL,		/* stream from the active's end; seed of everything */
+	RESUME_BRANCH,		/* as REGIONS, since cut_lsn; and the regions that are known */
 	RESUME_STALE,		/* an old call that was long on its way: refuse, change nothing */
 };
 

@@ -133,6 +133,7 @@ static void drop_missing(struct active *a, struct group_store *st)
 		a->w.copy[i].in_use = a->w.copy[i].in_sync = a->w.copy[i].joining = false;
 		if (p->state == PEER_IDLE && !p->fresh_ready) {
 			window_forget(&a->w, i);
+			regionset_free(&p->set);
 			p->member[0] = 0;
 		}
 	}
@@ -218,8 +219,11 @@ void active_turn_end(struct active *a, uint32_t epoch)
 
 static void active_free(struct active *a)
 {
-	for (int i = 0; i < WINDOW_COPIES_MAX; i++)
+	for (int i = 0; i < WINDOW_COPIES_MAX; i++) {
+		regionset_free(&a->peers[i].fresh_set);
+		regionset_free(&a->peers[i].set);
 		free(a->peers[i].feed);
+	}
 	pthread_cond_destroy(&a->moved);
 	pthread_cond_destroy(&a->cond);
 	pthread_mutex_destroy(&a->lock);

@@ -7,12 +7,14 @@
 #include <sys/socket.h>
 
 #include "daemon/ship/latency.h"
+#include "daemon/ship/regionset.h"
 #include "daemon/ship/window.h"
 #include "daemon/store/active.h"
 
 #define SEND_MAX	(1u << 20)
 #define FEED_BYTES	(1u << 20)
 #define ZSENDS		16
+#define SEED_SETS	3	/* copies' region sets in one seed */
 
 enum peer_state { PEER_IDLE, PEER_CONNECTING, PEER_STREAM, PEER_CLOSING };
 
@@ -51,6 +53,7 @@ struct peer {
 	struct dag_ack frame;
 	size_t frame_have;
 	bool seeded;			/* the session that runs is for it; under lock */
+	struct regionset set;		/* as it told us, of its branch; id 0: none; under lock */
 
 	/* feed: disk thread fills while `feed_ask`, ship thread sends */
 	uint8_t *feed;
@@ -63,6 +66,7 @@ struct peer {
 	struct frame_welcome welcome;
 	uint32_t fresh_epoch;		/* of the hello that it answers */
 	bool fresh_ready;
+	struct regionset fresh_set;
 	char security[64];
 
 	/* the ship thread writes, any may read the histograms */
@@ -123,6 +127,7 @@ struct active {
 	bool seed_mark;			/* the tap waits for a SEED_END since the last gap */
 	uint8_t seed_id[16];
 	uint64_t seed_since, seed_first, seed_begin;
+	uint64_t seed_sets[SEED_SETS];	/* ids; 0: none */
 	uint64_t seed_done, seed_total, seed_start_ms;
 	uint64_t seeds;			/* sessions begun */
 	struct loop_stats stats;
@@ -170,7 +175,8 @@ void seeder_want(struct active *a, uint64_t since, uint64_t first);
 /* Lock held: sectors below need not be seeded; a gap that the copy has still to meet
  * undoes what it has of a seed. */
 uint64_t seeder_first(const struct active *a, const struct frame_welcome *w);
-/* Lock held: the session that runs, or ran, is all that this copy waits for. */
-bool seeder_serves(const struct active *a, const struct frame_welcome *w);
+/* Lock held: the session that runs, or ran, is all that this copy waits for. set: id of
+ * the one that came with its welcome; 0: none. */
+bool seeder_serves(const struct active *a, const struct frame_welcome *w, uint64_t set);
 
 #endif

@@ -22,7 +22,8 @@ enum {
 	F_ACTIVATION_BLOCKED = 1 << 1,
 	F_FAILED_SUSPENDED = 1 << 2,
 	F_HAVE_IMAGE = 1 << 3,
-	F_ALL = (1 << 4) - 1,
+	F_BRANCH = 1 << 4,
+	F_ALL = (1 << 5) - 1,
 };
 
 struct epoch_le {
@@ -52,7 +53,8 @@ struct block {
 	__le32 rsvd0;
 	__u8   comment[COPYSTATE_COMMENT_MAX];
 	struct epoch_le history[COPYSTATE_HISTORY_MAX];
-	__u8   rsvd[COPYSTATE_BLOCK - 128 - COPYSTATE_COMMENT_MAX - 16 * COPYSTATE_HISTORY_MAX];
+	__le64 branch_id;	/* with F_BRANCH, else of no meaning */
+	__u8   rsvd[COPYSTATE_BLOCK - 136 - COPYSTATE_COMMENT_MAX - 16 * COPYSTATE_HISTORY_MAX];
 };
 
 _Static_assert(sizeof(struct block) == COPYSTATE_BLOCK, "copystate block");
@@ -70,7 +72,8 @@ void copystate_encode(const struct copystate_data *data, uint8_t to[COPYSTATE_BL
 	uint32_t flags = (data->suspended ? F_SUSPENDED : 0) |
 			 (data->activation_blocked ? F_ACTIVATION_BLOCKED : 0) |
 			 (data->failed_suspended ? F_FAILED_SUSPENDED : 0) |
-			 (data->have_image ? F_HAVE_IMAGE : 0);
+			 (data->have_image ? F_HAVE_IMAGE : 0) |
+			 (data->branch ? F_BRANCH : 0);
 	struct block b;
 
 	memset(&b, 0, sizeof(b));
@@ -90,6 +93,7 @@ void copystate_encode(const struct copystate_data *data, uint8_t to[COPYSTATE_BL
 	b.seed_hold_lsn = htole64(data->seed_hold_lsn);
 	b.bits_since_lsn = htole64(data->bits_since_lsn);
 	b.seed_request = htole32(data->seed_request);
+	b.branch_id = htole64(data->branch_id);
 	memcpy(b.comment, data->comment, strnlen(data->comment, COPYSTATE_COMMENT_MAX));
 	for (uint32_t i = 0; i < data->nr_history && i < COPYSTATE_HISTORY_MAX; i++) {
 		b.history[i].epoch = htole32(data->history[i].epoch);
@@ -136,6 +140,8 @@ int copystate_decode(const uint8_t from[COPYSTATE_BLOCK], const uint8_t uuid[16]
 	d.activation_blocked = flags & F_ACTIVATION_BLOCKED;
 	d.failed_suspended = flags & F_FAILED_SUSPENDED;
 	d.have_image = flags & F_HAVE_IMAGE;
+	d.branch = flags & F_BRANCH;
+	d.branch_id = d.branch ? le64toh(b.branch_id) : 0;
 	d.replayed_lsn = le64toh(b.replayed_lsn);
 	d.inconsistent_until = le64toh(b.inconsistent_until);
 	d.replayed_crc = le32toh(b.replayed_crc);
@@ -146,7 +152,7 @@ int copystate_decode(const uint8_t from[COPYSTATE_BLOCK], const uint8_t uuid[16]
 	d.bits_since_lsn = le64toh(b.bits_since_lsn);
 	d.seed_request = le32toh(b.seed_request);
 	memcpy(d.comment, b.comment, COPYSTATE_COMMENT_MAX);
-	if (decode_history(&b, &d))
+	if (decode_history(&b, &d) || (d.branch && (!d.branch_id || !d.have_image)))
 		return -EBADMSG;
 	*ret = d;
 	return 0;

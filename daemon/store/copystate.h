@@ -44,7 +44,13 @@ struct copystate_data {
 	uint64_t bits_since_lsn;
 	/* Number of the newest request for a full seed that was followed. */
 	uint32_t seed_request;
-	bool have_image;		/* an older image stands: a prefix of the history */
+	bool have_image;		/* an older image stands: a prefix of the history … */
+	/* … or a branch of it: this copy was active, and its device differs from the log
+	 * at replayed_lsn just in the intent regions that the tap still holds. They go to
+	 * the active as the set branch_id; inconsistent_until is UINT64_MAX until a seed
+	 * that includes them is whole. */
+	bool branch;
+	uint64_t branch_id;
 	uint32_t nr_history;		/* oldest first */
 	struct copystate_epoch history[COPYSTATE_HISTORY_MAX];
 	char comment[COPYSTATE_COMMENT_MAX + 1];
@@ -68,7 +74,14 @@ int copystate_pick(const uint8_t blocks[2][COPYSTATE_BLOCK], const uint8_t uuid[
  */
 static inline bool copystate_former(const struct copystate_data *d)
 {
-	return d->have_image && d->inconsistent_until == UINT64_MAX;
+	return d->have_image && !d->branch && d->inconsistent_until == UINT64_MAX;
+}
+
+/* copystate_end_branch - the image is none, or is about to become another. */
+static inline void copystate_end_branch(struct copystate_data *d)
+{
+	d->branch = false;
+	d->branch_id = 0;
 }
 
 struct copystate;

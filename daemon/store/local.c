@@ -92,6 +92,7 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 {
 	struct passive_conf conf = {
 		.name = lo->name,
+		.self = env->conf->self,
 		.device = lo->cp.device,
 		.sectors = st->sectors,
 		.tag = group_store_tag(st),
@@ -100,6 +101,8 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 		.backend = env->conf->backend,
 		.state = lo->state,
 		.log = lo->log,
+		.ops = env->conf->tap,
+		.tap = lo->tap,
 		.log_dir = lo->cp.log_dir,
 		.ack_received = wait_received(st),
 	};

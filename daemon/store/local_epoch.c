@@ -52,6 +52,7 @@ static void edit_epoch(struct copystate_data *d, void *ctx)
 	/* From now on the device runs ahead of replayed_lsn; a clean end says where
 	 * it stands, after a crash nothing does. */
 	d->inconsistent_until = UINT64_MAX;
+	copystate_end_branch(d);
 	d->seed_begin_lsn = d->seed_hold_lsn = 0;
 	memset(d->seed, 0, sizeof(d->seed));
 	if (e->fresh_bits)

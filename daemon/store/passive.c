@@ -63,7 +63,8 @@ static void passive_free(struct passive *p)
 /*
  * The log must begin where the image ends, and it need not: the log was lost or
  * cut at recovery, or a full seed was about to begin. Then everything here is
- * forgotten already, and the old log may be another history at these LSNs.
+ * forgotten already, and the old log may be another history at these LSNs. So may
+ * that of a branch for which no seed has begun.
  */
 static int fit_log(struct passive *p, const struct copystate_data *d)
 {
@@ -71,6 +72,9 @@ static int fit_log(struct passive *p, const struct copystate_data *d)
 	bool forgotten = d->inconsistent_until == UINT64_MAX && !d->have_image && !d->nr_history;
 
 	seglog_info(p->conf.log, &info);
+	if (d->branch && !passive_branch_seeded(d, &info))
+		return info.first_lsn == d->replayed_lsn && info.end_lsn == d->replayed_lsn ?
+		       0 : seglog_reset(p->conf.log, d->replayed_lsn);
 	if (info.end_lsn < d->replayed_lsn || (forgotten && info.first_lsn < info.end_lsn))
 		return seglog_reset(p->conf.log, d->replayed_lsn);
 	return 0;

@@ -27,11 +27,13 @@
 #include "daemon/net/stream.h"
 #include "daemon/ship/frame.h"
 #include "daemon/store/copystate.h"
+#include "daemon/tap/tap.h"
 
 struct passive;
 
 struct passive_conf {
 	const char *name;		/* of the store */
+	const char *self;		/* member; it outlives the passive */
 	uint8_t uuid[16];
 	const char *device;
 	uint64_t sectors;
@@ -41,8 +43,10 @@ struct passive_conf {
 	bool ack_received;		/* as passive_ack_received() */
 	uint64_t keep_bytes;		/* of replayed log, for copies that have less */
 	unsigned failed_ms_max;		/* Failed so long: FailedAndSuspended; 0: 10 min */
-	struct copystate *state;	/* both stay the caller's, and outlive the passive */
+	struct copystate *state;	/* these stay the caller's, and outlive the passive */
 	struct seglog *log;
+	const struct tap_ops *ops;
+	struct tap *tap;		/* of its intent bits; NULL: there are none */
 	const char *log_dir;
 };
 

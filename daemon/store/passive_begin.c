@@ -59,7 +59,7 @@ static void edit_begin(struct copystate_data *d, void *ctx)
 	if (b->plan->verdict == RESUME_LOG && b->seeding)
 		return;
 	no_seed(d);
-	if (b->plan->verdict == RESUME_REGIONS) {
+	if (b->plan->verdict == RESUME_REGIONS || b->plan->verdict == RESUME_BRANCH) {
 		d->seed_begin_lsn = b->start;
 		d->seed_hold_lsn = b->plan->cut_lsn;
 	}
@@ -72,6 +72,7 @@ static void edit_forget(struct copystate_data *d, void *ctx)
 	const struct begin *b = ctx;
 
 	no_seed(d);
+	copystate_end_branch(d);
 	d->promised_epoch = b->hello->epoch;
 	d->nr_history = 0;
 	d->have_image = false;
@@ -92,6 +93,7 @@ static int begin_full(struct passive *p, const struct begin *b)
 		return rc;
 	p->hold = PASSIVE_NONE;
 	p->jump = 0;
+	p->branch_id = 0;
 	p->direct = p->need_seed = true;
 	p->have_image = p->former = false;
 	p->replayed = b->start;
@@ -123,6 +125,19 @@ static int begin_regions(struct passive *p, const struct begin *b)
 	p->jump = b->start;
 	p->need_seed = true;
 	memset(&p->seed, 0, sizeof(p->seed));
+	return 0;
+}
+
+static int begin_branch(struct passive *p, const struct begin *b, uint64_t id)
+{
+	int rc = passive_branch_turn(p, b->hello->epoch, b->plan->cut_lsn, id);
+
+	rc = rc ? rc : seglog_reset(p->conf.log, b->start);
+	rc = rc ? rc : copystate_update(p->conf.state, edit_begin, (void *)b);
+	if (rc)
+		return rc;
+	p->jump = b->start;
+	p->error = 0;
 	return 0;
 }
 
@@ -163,7 +178,9 @@ void passive_start_inspect(struct passive *p, uint32_t epoch_max, uint64_t from)
 	p->received = p->durable = from;
 }
 
-static void make_plan(struct passive *p, const struct frame_hello *hello, struct resume_plan *plan)
+/* set: of the regions that are known to differ, if the image is a branch; id 0: none. */
+static void make_plan(struct passive *p, const struct frame_hello *hello,
+		      const struct regionset *set, struct resume_plan *plan)
 {
 	struct frame_epoch history[COPYSTATE_HISTORY_MAX];
 	struct copystate_data d;
@@ -179,9 +196,11 @@ static void make_plan(struct passive *p, const struct frame_hello *hello, struct
 		.have_image = p->have_image,
 		.have_lsn = p->replayed,
 		.end_lsn = info.end_lsn > p->replayed ? info.end_lsn : p->replayed,
-		.seeding = p->need_seed && d.nr_history,
-		.inconsistent = d.inconsistent_until > d.replayed_lsn,
+		.seeding = p->need_seed && d.nr_history && (!p->branch_id || p->jump),
+		.inconsistent = d.inconsistent_until > d.replayed_lsn && !p->branch_id,
 		.former = p->former,
+		.branch = p->branch_id,
+		.known_lsn = set->bits ? d.bits_since_lsn : UINT64_MAX,
 		.nr_history = d.nr_history,
 		.history = history,
 	};
@@ -210,14 +229,42 @@ static int keep_tail(struct passive *p, const struct resume_plan *plan)
 	return rc < 0 ? rc : 0;
 }
 
-/* Lock held: decide, make the log and the state fit, fill in the welcome. */
-static int begin(struct passive *p, const struct frame_hello *hello, struct frame_welcome *w)
+static const char *plan_text(enum resume_verdict verdict)
+{
+	switch (verdict) {
+	case RESUME_LOG: return "log";
+	case RESUME_REGIONS: return "changed regions";
+	case RESUME_BRANCH: return "changed regions of both";
+	default: return "full seed";
+	}
+}
+
+static enum dag_resume resume_now(const struct passive *p)
+{
+	if (!p->need_seed)
+		return DAG_RESUME_LOG;
+	if (p->direct)
+		return DAG_RESUME_FULL;
+	return p->branch_id ? DAG_RESUME_BRANCH : DAG_RESUME_REGIONS;
+}
+
+/*
+ * Lock held: decide, make the log and the state fit, fill in the welcome and, of a
+ * branch, the set that follows it; that is the caller's to free.
+ */
+static int begin(struct passive *p, const struct frame_hello *hello, struct frame_welcome *w,
+		 struct regionset *set)
 {
 	struct resume_plan plan;
 	struct begin b = { .hello = hello, .plan = &plan, .seeding = p->need_seed };
 	int rc;
 
-	make_plan(p, hello, &plan);
+	if (p->former || p->branch_id) {
+		rc = passive_branch_set(p, set);
+		if (rc)
+			log_warn("store=%s what differs cannot be told: %s", p->name, strerror(-rc));
+	}
+	make_plan(p, hello, set, &plan);
 	if (plan.verdict == RESUME_STALE) {
 		log_notice("store=%s epoch=%u refused: %s", p->name, hello->epoch, plan.why);
 		return -EAGAIN;
@@ -225,23 +272,21 @@ static int begin(struct passive *p, const struct frame_hello *hello, struct fram
 	if (plan.verdict != RESUME_LOG)
 		b.start = plan.from_lsn;
 	log_notice("store=%s epoch=%u %s from lsn=%llu: %s", p->name, hello->epoch,
-		   plan.verdict == RESUME_LOG ? "log" :
-		   plan.verdict == RESUME_REGIONS ? "changed regions" : "full seed",
-		   (unsigned long long)plan.from_lsn, plan.why);
+		   plan_text(plan.verdict), (unsigned long long)plan.from_lsn, plan.why);
 	rc = keep_tail(p, &plan);
 	if (rc)
 		return rc;
 	switch (plan.verdict) {
 	case RESUME_LOG: rc = begin_log(p, &b); break;
 	case RESUME_REGIONS: rc = begin_regions(p, &b); break;
+	case RESUME_BRANCH: rc = begin_branch(p, &b, set->id); break;
 	default: rc = begin_full(p, &b); break;
 	}
 	if (rc)
 		return rc;
 	passive_start_inspect(p, hello->epoch, plan.from_lsn);
 	p->epoch = hello->epoch;
-	w->resume = !p->need_seed ? DAG_RESUME_LOG :
-		    p->direct ? DAG_RESUME_FULL : DAG_RESUME_REGIONS;
+	w->resume = resume_now(p);
 	w->resume_lsn = plan.from_lsn;
 	w->have_lsn = p->hold != PASSIVE_NONE ? p->hold : p->replayed;
 	w->received_lsn = w->durable_lsn = plan.from_lsn;
@@ -281,6 +326,7 @@ void passive_accept(struct passive *p, struct stream *st, const struct frame_hel
 		    enum dag_refusal allowed)
 {
 	struct frame_welcome w = { .refusal = allowed, .nonce = hello->nonce };
+	struct regionset set = { 0 };
 	struct copystate_data d;
 	int rc = 0;
 
@@ -297,7 +343,7 @@ void passive_accept(struct passive *p, struct stream *st, const struct frame_hel
 		passive_settle_log(p);
 		pthread_mutex_lock(&p->lock);
 		passive_stop_replay(p);	/* so that what is replayed is exact */
-		rc = begin(p, hello, &w);
+		rc = begin(p, hello, &w, &set);
 		if (passive_resume_replay(p))
 			rc = rc ? rc : -EIO;
 		if (rc)
@@ -314,6 +360,9 @@ void passive_accept(struct passive *p, struct stream *st, const struct frame_hel
 	copystate_get(p->conf.state, &d);
 	w.epoch = d.promised_epoch;
 	send_welcome(p, st, &w, &rc);
+	if (w.refusal == DAG_OK && !rc && w.resume == DAG_RESUME_BRANCH)
+		rc = passive_branch_send(p, st, &set);
+	regionset_free(&set);
 	if (w.refusal == DAG_OK && !rc) {
 		p->stream = st;
 		rc = -pthread_create(&p->receiver, NULL, receiver_main, p);
@@ -330,6 +379,7 @@ void passive_accept(struct passive *p, struct stream *st, const struct frame_hel
 static void edit_reseed(struct copystate_data *d, void *ctx)
 {
 	no_seed(d);
+	copystate_end_branch(d);
 	d->failed_suspended = false;
 	d->comment[0] = '\0';
 	d->seed_request = *(uint32_t *)ctx;
@@ -362,6 +412,7 @@ void passive_reseed(struct passive *p, uint32_t request)
 		p->have_image = p->former = p->given_up = false;
 		p->hold = PASSIVE_NONE;
 		p->jump = 0;
+		p->branch_id = 0;
 		memset(&p->seed, 0, sizeof(p->seed));
 	}
 	passive_resume_replay(p);

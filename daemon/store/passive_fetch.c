@@ -107,7 +107,7 @@ void passive_feed(struct passive *p, struct stream *st, const struct frame_hello
 	mine.group_generation = hello->group_generation;
 	if (hello->epoch != mine.epoch)
 		w.refusal = hello->epoch < mine.epoch ? DAG_REFUSE_EPOCH : DAG_REFUSE_NOT_READY;
-	else if (p->former || !goes_on(&mine, hello) || hello->end_lsn < mine.oldest_lsn)
+	else if (p->former || p->branch_id || !goes_on(&mine, hello) || hello->end_lsn < mine.oldest_lsn)
 		w.refusal = DAG_REFUSE_HISTORY;
 	w.epoch = mine.epoch;
 	w.resume_lsn = hello->end_lsn;

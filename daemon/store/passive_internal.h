@@ -7,6 +7,7 @@
 
 #include "daemon/replay/replay.h"
 #include "daemon/ship/inspect.h"
+#include "daemon/ship/regionset.h"
 #include "daemon/store/passive.h"
 #include "include/uapi/dagtap.h"
 
@@ -44,6 +45,7 @@ struct passive {
 	bool have_image;
 	bool former;			/* was active last: its log is not for its device */
 	bool direct;			/* seed goes to the device as it arrives */
+	uint64_t branch_id;		/* the image is a branch, this its set; 0: it is none */
 	struct passive_seed seed;
 	bool suspended, stop;
 	bool ack_received;		/* at once; else with the durable batch */
@@ -96,6 +98,18 @@ void passive_let_log_go(struct passive *p);
 /* Lock held: what comes stands at `from`, of epochs up to epoch_max. */
 void passive_start_inspect(struct passive *p, uint32_t epoch_max, uint64_t from);
 void passive_stop_receiver(struct passive *p);	/* conn_lock held */
+
+/* passive_branch.c: all with the lock held */
+/*
+ * The regions in which the device may differ from the log at the last common LSN.
+ * -ENOENT: there is no tap; -EUCLEAN: its bits are not of this image; errors of it.
+ */
+int passive_branch_set(struct passive *p, struct regionset *ret);
+/* Durably: the image is a branch of the log at `at`, the log is of no use any more. */
+int passive_branch_turn(struct passive *p, uint32_t epoch, uint64_t at, uint64_t id);
+/* Does the log hold the seed that the state of a branch speaks of? */
+bool passive_branch_seeded(const struct copystate_data *d, const struct seglog_info *info);
+int passive_branch_send(struct passive *p, struct stream *st, const struct regionset *set);
 
 /* seeding.c: all with the lock held */
 int seeding_record(struct passive *p, const struct dagtap_rec *rec, const void *payload);

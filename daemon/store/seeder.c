@@ -31,6 +31,7 @@ struct session {
 	uint64_t since, first;
 	uint64_t regions, region_sectors;
 	uint8_t *bits;
+	uint8_t *told;		/* what copies told us of their branches; the same all along */
 	uint64_t total;
 };
 
@@ -55,7 +56,17 @@ uint64_t seeder_first(const struct active *a, const struct frame_welcome *w)
 	return w->resume_lsn > a->w.gap ? w->seed_cursor : 0;
 }
 
-bool seeder_serves(const struct active *a, const struct frame_welcome *w)
+/* A set that a session was begun without is mended by it only if it is of everything. */
+static bool includes(const struct active *a, uint64_t set)
+{
+	bool found = !set || !a->seed_since;
+
+	for (unsigned i = 0; i < SEED_SETS; i++)
+		found |= a->seed_sets[i] == set;
+	return found;
+}
+
+bool seeder_serves(const struct active *a, const struct frame_welcome *w, uint64_t set)
 {
 	static const uint8_t no_id[16];
 	uint64_t since = w->resume == DAG_RESUME_FULL ? 0 : w->have_lsn;
@@ -66,7 +77,7 @@ bool seeder_serves(const struct active *a, const struct frame_welcome *w)
 	if (memcmp(a->seed_id, no_id, 16) && !memcmp(w->seed, a->seed_id, 16))
 		return true;
 	return a->seed_runs && a->seed_begin >= w->resume_lsn && a->seed_since <= since &&
-	       a->seed_first <= seeder_first(a, w);
+	       includes(a, set) && a->seed_first <= seeder_first(a, w);
 }
 
 static bool stopping(struct active *a)
@@ -86,7 +97,7 @@ static void nap(unsigned ms)
 	nanosleep(&ts, NULL);
 }
 
-/* The set: everything, or what the tap says has changed since. */
+/* The set: everything, or what the tap says has changed since, and what copies told. */
 static int take_set(struct session *s)
 {
 	struct active *a = s->a;
@@ -109,6 +120,8 @@ static int take_set(struct session *s)
 			if (rc)
 				return rc;
 		}
+		for (size_t i = 0; i < bytes; i++)
+			s->bits[i] |= s->told[i];
 	}
 	s->total = 0;
 	for (uint64_t r = 0; r < s->regions; r++)
@@ -134,6 +147,8 @@ static int put_mark(struct session *s, uint32_t kind, uint64_t *ret_lsn)
 	int rc;
 
 	memcpy(sp.uuid, a->seed_id, 16);
+	for (unsigned i = 0; i < SEED_SETS && kind == DAGTAP_STATE_SEED_BEGIN; i++)
+		sp.sets[i] = htole64(a->seed_sets[i]);
 	memcpy(mk.payload, &sp, sizeof(sp));
 	for (;;) {
 		rc = a->conf.ops->mark(a->conf.tap, &mk);
@@ -241,15 +256,40 @@ static void new_id(struct active *a)
 		memcpy(a->seed_id, &a->w.commit, 8);
 }
 
+/*
+ * Lock held. Whom the session is for: everybody who misses something and is there, but
+ * for those whose sets have no room in SEED_BEGIN. They wait for the next one.
+ */
+static bool gather(struct session *s)
+{
+	struct active *a = s->a;
+	unsigned sets = 0;
+	bool all = true;
+
+	memset(a->seed_sets, 0, sizeof(a->seed_sets));
+	for (unsigned i = 0; i < WINDOW_COPIES_MAX; i++) {
+		struct peer *p = &a->peers[i];
+
+		p->seeded = p->state == PEER_STREAM && a->w.copy[i].missing;
+		if (!p->seeded || !p->set.id || !s->since)
+			continue;
+		if (sets == SEED_SETS) {
+			p->seeded = all = false;
+			continue;
+		}
+		regionset_merge(&p->set, s->told, s->regions, a->conf.region_bytes);
+		a->seed_sets[sets++] = p->set.id;
+	}
+	return all;
+}
+
 static void begin(struct session *s)
 {
 	struct active *a = s->a;
 
 	pthread_mutex_lock(&a->lock);
-	a->want.pending = false;
-	for (unsigned i = 0; i < WINDOW_COPIES_MAX; i++)
-		a->peers[i].seeded = a->peers[i].state == PEER_STREAM && a->w.copy[i].missing;
 	s->since = a->want.since;
+	a->want.pending = !gather(s);
 	s->first = a->want.first & ~(s->region_sectors - 1);
 	new_id(a);
 	a->seed_since = s->since;
@@ -320,9 +360,10 @@ static int run_session(struct active *a)
 	int rc;
 
 	s.regions = (a->conf.sectors + s.region_sectors - 1) / s.region_sectors;
-	s.bits = calloc(1, (s.regions + 7) / 8 + 8);
+	s.bits = calloc(2, (s.regions + 7) / 8 + 8);
 	if (!s.bits)
 		return -ENOMEM;
+	s.told = s.bits + (s.regions + 7) / 8 + 8;
 	begin(&s);
 	rc = take_set(&s);	/* for the total only; see the top of the file */
 	rc = rc ? rc : put_mark(&s, DAGTAP_STATE_SEED_BEGIN, &lsn);

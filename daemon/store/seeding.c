@@ -20,12 +20,23 @@
 
 static const uint8_t no_id[16];
 
-/* Does a seed of the regions changed since `since`, from `first` on, mend us? */
-static bool covers(const struct passive *p, uint64_t since, uint64_t first)
+/*
+ * Does a seed of the regions changed since from_lsn, from sector arg on, mend us? The
+ * regions of a branch have been changed by us, the active knows of them only what we
+ * told it: a seed that does not name our set was begun for another copy.
+ */
+static bool covers(const struct passive *p, const struct dagtap_state_payload *sp)
 {
-	if (first > p->seed.cursor)
+	uint64_t since = le64toh(sp->from_lsn);
+	bool ours = !p->branch_id;
+
+	if (le64toh(sp->arg) > p->seed.cursor)
 		return false;
-	return p->direct ? since == 0 : since <= p->hold;
+	if (!since)
+		return true;
+	for (unsigned i = 0; i < sizeof(sp->sets) / sizeof(sp->sets[0]); i++)
+		ours |= le64toh(sp->sets[i]) == p->branch_id;
+	return ours && !p->direct && since <= p->hold;
 }
 
 static void edit_seed(struct copystate_data *d, void *ctx)
@@ -40,7 +51,7 @@ static int seed_begins(struct passive *p, const struct dagtap_state_payload *sp)
 	struct passive_seed before = p->seed;
 	int rc;
 
-	if (!p->need_seed || !covers(p, le64toh(sp->from_lsn), le64toh(sp->arg)))
+	if (!p->need_seed || !covers(p, sp))
 		return 0;
 	p->seed = (struct passive_seed){
 		.total = le64toh(sp->bytes),
@@ -99,7 +110,9 @@ static int recover_record(void *ctx, const struct dagtap_rec *rec, const void *p
 
 	if (rec->type == DAGTAP_REC_RESYNC) {
 		p->in.resync_bytes += le32toh(rec->payload);
-		p->seed.cursor = le64toh(rec->sector) + le32toh(rec->sectors);
+		/* Of another copy's seed it says nothing about ours. */
+		if (memcmp(p->seed.id, no_id, 16))
+			p->seed.cursor = le64toh(rec->sector) + le32toh(rec->sectors);
 		return 0;
 	}
 	return seeding_record(p, rec, payload);
@@ -116,12 +129,16 @@ int seeding_recover(struct passive *p)
 	seglog_info(p->conf.log, &info);
 	p->have_image = d.have_image;
 	p->former = copystate_former(&d);
-	p->direct = !d.have_image || d.inconsistent_until == UINT64_MAX;
+	p->branch_id = d.branch_id;
+	p->direct = !d.have_image || (!d.branch && d.inconsistent_until == UINT64_MAX);
 	/* A crash before the log was begun anew there: it goes on as it was. */
-	if (info.end_lsn < d.seed_begin_lsn)
+	if (info.end_lsn < d.seed_begin_lsn || (d.branch && !passive_branch_seeded(&d, &info)))
 		d.seed_begin_lsn = 0;
-	p->need_seed = p->direct || d.seed_begin_lsn;
-	if (d.seed_begin_lsn > d.replayed_lsn && !p->direct) {
+	p->need_seed = p->direct || d.branch || d.seed_begin_lsn;
+	if (d.branch) {
+		p->jump = d.seed_begin_lsn;
+		p->hold = d.replayed_lsn;
+	} else if (d.seed_begin_lsn > d.replayed_lsn && !p->direct) {
 		/* The log jumps: what stands before the jump may be applied. */
 		p->jump = d.seed_begin_lsn;
 		p->hold = d.seed_hold_lsn;
@@ -156,6 +173,7 @@ static void edit_finish(struct copystate_data *d, void *ctx)
 	}
 	d->inconsistent_until = f->end;
 	d->have_image = true;
+	copystate_end_branch(d);
 	d->seed_begin_lsn = d->seed_hold_lsn = 0;
 	memset(d->seed, 0, sizeof(d->seed));
 }
@@ -197,6 +215,7 @@ int seeding_finish(struct passive *p)
 		   (unsigned long long)f.end);
 	p->hold = PASSIVE_NONE;
 	p->jump = 0;
+	p->branch_id = 0;
 	p->need_seed = p->direct = false;
 	p->have_image = true;
 	memset(&p->seed, 0, sizeof(p->seed));
@@ -213,6 +232,7 @@ static void edit_unstage(struct copystate_data *d, void *ctx)
 	}
 	d->inconsistent_until = UINT64_MAX;
 	d->have_image = false;
+	copystate_end_branch(d);
 	d->seed_begin_lsn = d->seed_hold_lsn = 0;
 }
 
@@ -224,6 +244,11 @@ int seeding_unstage(struct passive *p)
 
 	if (!rp)
 		return -EAGAIN;
+	/* One that is to come would be of regions only: the active must hear of it. */
+	if (!memcmp(p->seed.id, no_id, 16)) {
+		p->conn_stop = true;
+		passive_wake_receiver(p);
+	}
 	log_warn("store=%s no room to stage the seed: the older image is given up, the copy is "
 		 "not eligible until the seed ends", p->name);
 	if (f.jump) {
@@ -245,6 +270,7 @@ int seeding_unstage(struct passive *p)
 		return rc;
 	p->hold = PASSIVE_NONE;
 	p->jump = 0;
+	p->branch_id = 0;
 	p->direct = true;
 	return 0;
 }

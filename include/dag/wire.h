@@ -7,7 +7,9 @@
  * struct dag_hello and gets one struct dag_welcome. After that
  *   KIND_RPC   JSON lines, one request, one answer, in turn;
  *   KIND_LOG   the sender's bytes are the log from welcome.resume_lsn on and
- *              nothing else; the receiver's bytes are struct dag_ack.
+ *              nothing else; the receiver's bytes are struct dag_ack. A welcome
+ *              with RESUME_BRANCH is followed by one region set (struct
+ *              dag_region_set and its bits).
  *   KIND_FETCH between two copies that promised the same epoch: the caller lacks
  *              what is behind end_lsn. The welcome is followed by a hello of the
  *              other side with its history and end, then by its log from there to
@@ -24,7 +26,7 @@
 
 #define DAG_PORT		64327
 #define DAG_WIRE_MAGIC		0x31474144u	/* "DAG1" */
-#define DAG_WIRE_VERSION	1u
+#define DAG_WIRE_VERSION	2u	/* 2: RESUME_BRANCH */
 
 enum dag_kind {
 	DAG_KIND_RPC = 1,
@@ -80,6 +82,8 @@ enum dag_resume {
 	DAG_RESUME_REGIONS,	/* log from end_lsn on, and a seed of the regions
 				 * changed since have_lsn */
 	DAG_RESUME_FULL,	/* as before, all regions */
+	DAG_RESUME_BRANCH,	/* as REGIONS, and the regions of the set that follows:
+				 * the device differs from the log at have_lsn there */
 };
 
 struct dag_welcome {		/* 128 bytes */
@@ -98,6 +102,26 @@ struct dag_welcome {		/* 128 bytes */
 	__le64 seed_lsn;	/* its SEED_BEGIN */
 	__le64 seed_cursor;	/* sectors of it below this are here already */
 	__u8   rsvd[28];
+	__le32 crc;		/* crc32c of all bytes above */
+};
+
+#define DAG_SET_MAGIC	0x54455344u	/* "DSET" */
+
+/*
+ * Regions in which the device of a copy differs from the log at welcome.have_lsn: it
+ * was active, and what it wrote last is no part of the history. Followed by the
+ * bitmap, least significant bit first, ALIGN(regions, 8) / 8 bytes, no bit set
+ * behind the last region. The regions cover the device exactly. One set stays the
+ * same until the copy is whole; its id is named by the SEED_BEGIN of each seed that
+ * includes it.
+ */
+struct dag_region_set {		/* 64 bytes */
+	__le32 magic;
+	__le32 region_bytes;	/* power of two */
+	__le64 id;		/* crc32c(member) << 32 | epoch it was active in */
+	__le64 regions;
+	__le32 bits_crc;	/* crc32c of the bitmap */
+	__u8   rsvd[32];
 	__le32 crc;		/* crc32c of all bytes above */
 };
 
@@ -139,5 +163,6 @@ _Static_assert(sizeof(struct dag_history_entry) == 16, "history entry");
 _Static_assert(sizeof(struct dag_hello) == 640, "hello");
 _Static_assert(sizeof(struct dag_welcome) == 128, "welcome");
 _Static_assert(sizeof(struct dag_ack) == 128, "ack");
+_Static_assert(sizeof(struct dag_region_set) == 64, "region set");
 
 #endif

@@ -108,7 +108,8 @@ struct dagtap_state_payload {
 	__le64 bytes;		/* SEED_*: bytes of the region set */
 	__le64 arg;		/* EPOCH: group generation; SEED_*: first sector of
 				 * the set, regions below are taken to be there */
-	__u8   rsvd[24];
+	__le64 sets[3];		/* SEED_BEGIN: ids of the region sets of copies that
+				 * are in the set as well, else zero */
 };
 
 /* ---- shared ring ------------------------------------------------------ */

@@ -43,7 +43,8 @@ static struct copystate_data sample(uint64_t version)
 		.failed_suspended = true, .replayed_lsn = 64 * 9, .replayed_crc = 0xabcdef01,
 		.inconsistent_until = 128 * 9, .seed = { 1, 2, 3 }, .seed_begin_lsn = 4,
 		.seed_end_lsn = 5, .seed_hold_lsn = 6, .bits_since_lsn = 11,
-		.have_image = true, .nr_history = COPYSTATE_HISTORY_MAX,
+		.have_image = true, .branch = true, .branch_id = 6,
+		.nr_history = COPYSTATE_HISTORY_MAX,
 	};
 
 	memcpy(d.uuid, uuid, 16);
@@ -74,7 +75,30 @@ Test(copystate, codec_round_trip)
 	cr_assert_eq(e.bits_since_lsn, 11);
 	cr_assert_eq(strlen(e.comment), COPYSTATE_COMMENT_MAX);
 	cr_assert(e.suspended && e.failed_suspended && e.have_image && !e.activation_blocked);
+	cr_assert(e.branch && e.branch_id == 6);
 	cr_assert_eq(copystate_decode(b, (const uint8_t *)"another store...", &e), -EUCLEAN);
+}
+
+/* One without a name would take any seed for its cure. */
+Test(copystate, a_branch_has_a_name_and_an_image)
+{
+	struct copystate_data d = sample(3), e;
+	uint8_t b[COPYSTATE_BLOCK];
+
+	d.inconsistent_until = UINT64_MAX;
+	cr_assert_not(copystate_former(&d));
+	d.branch_id = 0;
+	copystate_encode(&d, b);
+	cr_assert_eq(copystate_decode(b, uuid, &e), -EBADMSG);
+	d.branch_id = 1;
+	d.have_image = false;
+	copystate_encode(&d, b);
+	cr_assert_eq(copystate_decode(b, uuid, &e), -EBADMSG);
+	copystate_end_branch(&d);
+	d.have_image = true;
+	copystate_encode(&d, b);
+	cr_assert_eq(copystate_decode(b, uuid, &e), 0);
+	cr_assert(copystate_former(&e) && !e.branch_id);
 }
 
 Test(copystate, codec_refuses_damage)

@@ -249,7 +249,7 @@ Test(frame, welcome_values_out_of_range)
 	WELCOME_CASE(-EINVAL, r.refusal = htole32(DAG_REFUSALS));
 	WELCOME_CASE(-EINVAL, r.refusal = htole32(0x80000000));
 	WELCOME_CASE(-EINVAL, r.resume = 0);
-	WELCOME_CASE(-EINVAL, r.resume = htole32(DAG_RESUME_FULL + 1));
+	WELCOME_CASE(-EINVAL, r.resume = htole32(DAG_RESUME_BRANCH + 1));
 	WELCOME_CASE(-EINVAL, r.resume = htole32(0xffffffff));
 	WELCOME_CASE(-EINVAL, r.resume_lsn = htole64(1));
 	WELCOME_CASE(-EINVAL, r.have_lsn = htole64(65));

@@ -5,7 +5,8 @@
  * time it is opened again, and what it says of itself is held against what is on
  * its device: a copy that is called whole, by its state file as an activation
  * reads it or by its status, holds exactly what the active's device held at its
- * replayed_lsn. Then the active calls again, until the copy is Healthy.
+ * replayed_lsn. Then the active calls again, until the copy is Healthy. A copy that was
+ * active itself keeps its own image until the last step.
  */
 #include <criterion/criterion.h>
 #include <endian.h>
@@ -25,8 +26,10 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/ship/regionset.h"
 #include "daemon/store/passive.h"
 #include "kmod/core/record.h"
+#include "kmod/core/region.h"
 #include "tests/lib/logmake.h"
 #include "tests/lib/streams.h"
 #include "tests/lib/tmpdir.h"
@@ -124,6 +127,13 @@ static unsigned seed_nr, noise;
 static bool seed_full;
 static uint64_t seed_since;		/* when the copy was whole */
 static uint64_t fork_lsn;		/* a record of the first stretch begins here */
+static bool was_active;			/* the copy: its image is a branch */
+static bool others_only;		/* the seed for it does not come yet */
+static bool branch_dirty[REGIONS];
+static uint8_t branch_image[SECTORS * 512];
+
+/* The set of member "", active in epoch 2. */
+#define SET_ID	2
 
 static void touch(uint64_t sector, uint32_t sectors)
 {
@@ -152,7 +162,7 @@ static void log_writes(unsigned n, unsigned seed)
 	}
 }
 
-static void log_state(uint8_t kind, uint64_t from, uint64_t bytes)
+static void log_seed_state(uint8_t kind, uint64_t from, uint64_t bytes, uint64_t set)
 {
 	struct dagtap_rec_spec spec = { .type = DAGTAP_REC_STATE, .kind = kind,
 					.payload = sizeof(struct dagtap_state_payload),
@@ -160,7 +170,13 @@ static void log_state(uint8_t kind, uint64_t from, uint64_t bytes)
 	struct dagtap_state_payload sp = { .from_lsn = htole64(from), .bytes = htole64(bytes) };
 
 	memcpy(sp.uuid, &seed_nr, sizeof(seed_nr));
+	sp.sets[1] = htole64(set);
 	logmake_record(&m, &spec, &sp);
+}
+
+static void log_state(uint8_t kind, uint64_t from, uint64_t bytes)
+{
+	log_seed_state(kind, from, bytes, 0);
 }
 
 static void begin_part(uint64_t lsn)
@@ -181,10 +197,22 @@ static void log_seed(void)
 {
 	uint64_t since = seed_full ? 0 : seed_since;
 
+	/* One for another copy, that has never been active. */
 	seed_nr++;
-	log_state(DAGTAP_STATE_SEED_BEGIN, since, SECTORS * 512);
+	if (was_active) {
+		log_state(DAGTAP_STATE_SEED_BEGIN, since, SECTORS * 512);
+		for (unsigned r = 0; r < REGIONS; r++)
+			if (dirty[r])
+				log_extent(DAGTAP_REC_RESYNC, r * REGION, REGION);
+		log_state(DAGTAP_STATE_SEED_END, since, 0);
+		parts[nr_parts - 1].end = m.lsn;
+		if (others_only)
+			return;
+		seed_nr++;
+	}
+	log_seed_state(DAGTAP_STATE_SEED_BEGIN, since, SECTORS * 512, was_active ? SET_ID : 0);
 	for (unsigned r = 0; r < REGIONS; r++) {
-		if (seed_full || dirty[r])
+		if (seed_full || dirty[r] || (was_active && branch_dirty[r]))
 			log_extent(DAGTAP_REC_RESYNC, r * REGION, REGION);
 		if (r % 4 == 2)
 			log_writes(1, seed_nr * 100 + r);
@@ -253,6 +281,60 @@ static void nap(void)
 	nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 }
 
+/* ---- its tap, of which only the bits of its last epoch are of interest -------------- */
+
+#define SET_REGION	(DAGTAP_REGION_BYTES_MIN / 512)	/* sectors */
+
+static int fake_info(struct tap *tap, struct dagtap_info *ret)
+{
+	*ret = (struct dagtap_info){ .role = DAGTAP_ROLE_PASSIVE, .epoch = SET_ID, .dev_sectors = SECTORS,
+				     .region_bytes = DAGTAP_REGION_BYTES_MIN,
+				     .regions = SECTORS / SET_REGION };
+	return 0;
+}
+
+static int fake_regions(struct tap *tap, struct dagtap_regions *rg)
+{
+	uint8_t *bits = (uint8_t *)(uintptr_t)rg->bitmap;
+
+	need(!rg->flags && !rg->since_lsn && !rg->first && rg->count == SECTORS / SET_REGION,
+	     "not all bits are asked for");
+	memset(bits, 0, 1);
+	for (unsigned r = 0; r < REGIONS; r++)
+		if (branch_dirty[r])
+			bits[0] |= 1 << r * REGION / SET_REGION;
+	return 0;
+}
+
+static const struct tap_ops fake_ops = { .info = fake_info, .regions = fake_regions };
+
+static void read_set(struct stream *st)
+{
+	struct dag_region_set head;
+	struct regionset set;
+	uint8_t bits[8];
+
+	need(!stream_read_full(st, &head, sizeof(head), WAIT_MS), "no set");
+	need(!regionset_decode(&head, SECTORS, &set) && set.id == SET_ID, "bad set");
+	need(!stream_read_full(st, bits, regionset_bytes(set.regions), WAIT_MS), "no bits");
+	set.bits = bits;
+	need(!regionset_check(&set) && regionset_count(&set) == 2, "bad bits");
+}
+
+/* Until the last step the device is what it was when it was active. */
+static void check_branch(const struct copystate_data *d)
+{
+	static uint8_t got[SECTORS * 512];
+	int fd;
+
+	if (!was_active || !d->have_image || d->inconsistent_until != UINT64_MAX)
+		return;
+	fd = open(device, O_RDONLY | O_CLOEXEC);
+	need(fd >= 0 && pread(fd, got, sizeof(got), 0) == sizeof(got), "device cannot be read");
+	close(fd);
+	need(!memcmp(got, branch_image, sizeof(got)), "the branch has been written to");
+}
+
 static void copy_open(struct copy *c)
 {
 	struct seglog_conf lc = { .dir = dir, .seg_bytes = 4 * MIB, .spares = 1 };
@@ -267,6 +349,10 @@ static void copy_open(struct copy *c)
 	need(!seglog_open(&lc, &c->log), "log does not open");
 	pc.state = c->state;
 	pc.log = c->log;
+	if (was_active) {
+		pc.ops = &fake_ops;
+		pc.tap = (struct tap *)&was_active;
+	}
 	need(!passive_start(&pc, &c->p), "copy does not start");
 }
 
@@ -333,11 +419,20 @@ static void call(struct copy *c)
 		streams_pair(streams_plain(), &f.st, &there);
 		here = f.st;
 	}
+	need(!was_active || w.resume != DAG_RESUME_FULL, "it asks for everything");
+	need(!others_only || !w.seed_cursor, "another copy's regions are taken to be here");
+	if (w.resume == DAG_RESUME_BRANCH)
+		read_set(here);
 	f.from = w.resume_lsn;
 	need(f.from >= parts[0].start && f.from <= m.lsn, "stream from nowhere");
 	pthread_create(&f.thread, NULL, feed_main, &f);
-	for (int i = 0; status_of(c).replayed_lsn < m.lsn && i < WAIT_MS / 2; i++)
+	for (int i = 0; i < WAIT_MS / 2; i++) {
+		struct passive_status ps = status_of(c);
+
+		if ((others_only ? ps.durable_lsn : ps.replayed_lsn) >= m.lsn)
+			break;
 		nap();
+	}
 	pthread_join(f.thread, NULL);
 	stream_close(here);
 }
@@ -349,6 +444,7 @@ static bool whole(struct copystate *cs, uint64_t *ret_lsn, const struct part **r
 	char text[128];
 
 	copystate_get(cs, &d);
+	check_branch(&d);
 	if (!d.have_image || d.inconsistent_until > d.replayed_lsn)
 		return false;
 	*ret_lsn = d.replayed_lsn;
@@ -387,10 +483,12 @@ static void check_claims(struct copy *c)
 
 	for (int i = 0; still < 10 && i < WAIT_MS / 2; i++) {
 		struct passive_status ps = status_of(c);
+		struct copystate_data d;
 
+		copystate_get(c->state, &d);
 		still = ps.replayed_lsn == before ? still + 1 : 0;
 		if (ps.replayed_lsn < ps.durable_lsn && ps.replayed_lsn != ps.staged_since_lsn &&
-		    !ps.error)
+		    !ps.error && !copystate_former(&d))
 			still = 0;
 		before = ps.replayed_lsn;
 		nap();
@@ -458,6 +556,7 @@ static void set_up(void)
 	log_set_level(getenv("DAG_TEST_VERBOSE") ? LOG_LV_DEBUG : LOG_LV_ERR - 1);
 	logmake_init(&m, RING, LSN0);
 	nr_parts = seed_nr = 0;
+	was_active = others_only = false;
 	noise = 1;
 	memset(dirty, 0, sizeof(dirty));
 	memset(image, 0, sizeof(image));
@@ -541,6 +640,75 @@ static void all_after_a_divergence(void)
 	log_seed();
 }
 
+static void edit_activated(struct copystate_data *d, void *ctx)
+{
+	d->inconsistent_until = UINT64_MAX;
+	d->bits_since_lsn = m.lsn;
+	d->history[d->nr_history++] = (struct copystate_epoch){ 2, m.lsn };
+}
+
+/* It wrote an epoch of its own, more than the next active has yet, and lost its host. */
+static void live_as_active(void)
+{
+	struct seglog_conf lc = { .dir = dir, .seg_bytes = 4 * MIB, .spares = 1 };
+	struct logmake mine = m, his = m;
+	uint8_t shared[SECTORS * 512];
+	struct copystate *cs;
+	struct seglog *log;
+	uint64_t from;
+	int fd;
+
+	memcpy(lc.uuid, uuid, 16);
+	memcpy(shared, image, sizeof(image));
+	cr_assert_eq(copystate_open(state_path, uuid, false, &cs), 0);
+	cr_assert_eq(copystate_update(cs, edit_activated, NULL), 0);
+	copystate_close(cs);
+	logmake_init(&mine, RING, m.lsn);
+	mine.tag = m.tag;
+	m = mine;
+	from = m.lsn;
+	logmake_epoch(&m, 2);
+	for (int i = 0; i < 40; i++) {
+		uint64_t sector = i % 2 ? 130 + i : 400 + i;
+
+		touch(sector, 8);
+		log_extent(DAGTAP_REC_DATA, sector, 8);
+	}
+	cr_assert_eq(seglog_open(&lc, &log), 0);
+	cr_assert_eq(seglog_append(log, &(struct seglog_ring){ m.base, RING }, from, m.lsn), 0);
+	seglog_close(log);
+	logmake_free(&m);
+	m = his;
+	memcpy(branch_image, image, sizeof(image));
+	memcpy(image, shared, sizeof(image));
+	memset(dirty, 0, sizeof(dirty));
+	for (unsigned r = 0; r < REGIONS; r++)
+		branch_dirty[r] = r * REGION / SET_REGION == 1 || r * REGION / SET_REGION == 3;
+	fd = open(device, O_WRONLY | O_CLOEXEC);
+	cr_assert_eq(pwrite(fd, branch_image, sizeof(branch_image), 0), sizeof(branch_image));
+	close(fd);
+	was_active = true;
+}
+
+/* Another member went on where both logs ended: only regions of either have to travel. */
+static void return_of_a_branch(void)
+{
+	uint64_t at = m.lsn;
+
+	live_as_active();
+	seed_full = false;
+	seed_since = at;
+	m.epoch = hello.epoch = 3;
+	hello.nr_history = 2;
+	hello.history[1] = (struct frame_epoch){ 3, at };
+	begin_part(at);
+	logmake_epoch(&m, 3);
+	log_writes(5, 3);
+	hello.oldest_lsn = hello.end_lsn = m.lsn;
+	log_writes(2, 4);
+	log_seed();
+}
+
 /* The same beginning for every n; true when the work was done before the nth call. */
 static bool crash_at(int n, void (*scene)(void))
 {
@@ -576,6 +744,38 @@ Test(passive_crash, changed_regions_at_every_call)
 Test(passive_crash, full_seed_at_every_call)
 {
 	crash_everywhere(all_after_a_divergence);
+}
+
+Test(passive_crash, return_of_a_branch_at_every_call)
+{
+	crash_everywhere(return_of_a_branch);
+}
+
+static void others_seed(struct copy *c)
+{
+	struct copystate_data d;
+
+	call(c);
+	nap();
+	copystate_get(c->state, &d);
+	need(d.branch && d.branch_id == SET_ID, "another copy's seed was taken for a cure");
+	need(status_of(c).state == DAG_COPY_RESYNCHRONIZING, "whole without a cure");
+	check_branch(&d);
+}
+
+Test(passive_crash, a_seed_for_another_does_not_mend_a_branch)
+{
+	set_up();
+	others_only = true;
+	return_of_a_branch();
+	cr_assert_eq(in_child(others_seed, 0), 0);
+	/* Nor does it after a restart: what came is still in the log. */
+	hello.end_lsn = m.lsn;
+	cr_assert_eq(in_child(others_seed, 0), 0);
+	others_only = false;
+	log_seed();
+	cr_assert_eq(in_child(end_healthy, 0), 0);
+	tear_down();
 }
 
 /* It dies again and again, and the active loses its log again meanwhile. */

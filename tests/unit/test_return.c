@@ -71,12 +71,17 @@ static void reopen(void)
 	cr_assert_eq(cluster_open(&cl, active, &dev), 0);
 }
 
-static void all_equal(void)
+static void all_equal_but(unsigned node)
 {
 	for (unsigned i = 0; i < cl.conf.nodes; i++)
-		if (i != active)
+		if (i != active && i != node)
 			cr_assert_eq(cluster_equal(&cl, active, i, 20000), 0, "%u and %u differ",
 				     active, i);
+}
+
+static void all_equal(void)
+{
+	all_equal_but(CLUSTER_NODES);
 }
 
 /* ---- load: every block says which write it was ------------------------------------ */
@@ -176,8 +181,8 @@ static uint64_t now_ms(void)
 
 static uint64_t sealed_ms, serves_ms;	/* sums of what take-overs took */
 
-/* Seals everyone but `without`, claims for the best copy. Returns its start LSN. */
-static uint64_t take_over(unsigned without)
+/* Seals everyone but these two, claims for the best copy. Returns its start LSN. */
+static uint64_t take_over_from(unsigned without, unsigned nor)
 {
 	uint32_t epoch = cluster_store(&cl).epoch + 1;
 	struct candidate cand[CLUSTER_NODES] = { 0 };
@@ -186,7 +191,7 @@ static uint64_t take_over(unsigned without)
 	int best = -1;
 
 	for (unsigned i = 0; i < cl.conf.nodes; i++) {
-		if (i == without || !cl.node[i].ss ||
+		if (i == without || i == nor || !cl.node[i].ss ||
 		    stores_seal(cl.node[i].ss, cl.uuid, epoch, &cand[i]) || !cand[i].whole)
 			continue;
 		if (best < 0 || cand[i].end_lsn > cand[best].end_lsn)
@@ -201,6 +206,11 @@ static uint64_t take_over(unsigned without)
 	cr_assert_eq(cluster_edit(&cl, edit_claim, &c), 0);
 	active = (unsigned)best;
 	return c.start;
+}
+
+static uint64_t take_over(unsigned without)
+{
+	return take_over_from(without, without);
 }
 
 static void serves(void)
@@ -357,6 +367,130 @@ Test(back, a_paused_active_returns_with_a_branch)
 	healthy(0);
 	cluster_nap(1500);
 	cr_assert_eq(nr_branches(0), 1);
+	stop();
+}
+
+#define REGION_SLOTS	16u	/* 64 KiB */
+#define REGION_BYTES	65536u
+
+/* Writes into some regions, one block each; counts those that `touched` did not have. */
+static unsigned touch_regions(bool *touched, unsigned first, unsigned n)
+{
+	unsigned fresh = 0;
+
+	for (unsigned r = first; r < first + n; r++) {
+		cr_assert_eq(write_slot(r * REGION_SLOTS + r % REGION_SLOTS, false), 0);
+		fresh += !touched[r];
+		touched[r] = true;
+	}
+	return fresh;
+}
+
+/* Its tail is no part of the history: what has to travel is what either has changed. */
+static void returns_cheaply(bool power_cut)
+{
+	bool touched[SLOTS / REGION_SLOTS] = { false };
+	unsigned regions;
+	uint64_t seeds;
+
+	start(conf_of(3, DAGTAP_MODE_ASYNC));
+	for (unsigned i = 0; i < SLOTS; i++)
+		cr_assert_eq(write_slot(i, false), 0);
+	all_equal();
+	cluster_nap(1000);	/* the bits of that are cleared */
+	node_cut(&cl.node[0], true);
+	cluster_nap(100);
+	regions = touch_regions(touched, 5, 4);
+	if (power_cut)
+		node_crash(&cl.node[0]);
+	else
+		node_stop(&cl.node[0]);
+	take_over(0);
+	serves();
+	healthy(3 - active);
+	seeds = cluster_u64(&cl, active, active, "seeds");
+	regions += touch_regions(touched, 7, 5);
+	node_cut(&cl.node[0], false);
+	cr_assert_eq(node_start(&cl.node[0]), 0);
+	healthy(0);
+	all_equal();
+	cr_assert_eq(cluster_u64(&cl, active, active, "seeds"), seeds + 1);
+	cr_assert_eq(cluster_u64(&cl, active, active, "seed_done"), regions * REGION_BYTES,
+		     "%u regions were touched", regions);
+	/* Whole again, it owes nothing: the next move seeds nobody. */
+	cluster_nap(1500);
+	node_stop(&cl.node[3 - active]);
+	cr_assert_eq(node_start(&cl.node[3 - active]), 0);
+	healthy(3 - active);
+	cr_assert_eq(cluster_u64(&cl, active, active, "seeds"), seeds + 1);
+	stop();
+}
+
+Test(back, a_return_costs_what_both_have_touched)
+{
+	returns_cheaply(true);
+}
+
+Test(back, a_return_of_a_running_host_costs_no_more)
+{
+	returns_cheaply(false);
+}
+
+/* In the midst of it either side dies, or the line, or another member takes over. */
+Test(back, a_return_that_is_disturbed_ends_equal)
+{
+	unsigned seed = 11;
+
+	start(conf_of(3, DAGTAP_MODE_ASYNC));
+	for (unsigned round = 0; round < 6; round++) {
+		unsigned old = active, ms = rand_r(&seed) % 150;
+
+		node_cut(&cl.node[old], true);
+		cluster_nap(50);
+		for (unsigned i = 0; i < 60; i++)
+			cr_assert_eq(write_slot(rand_r(&seed) % SLOTS, false), 0);
+		node_crash(&cl.node[old]);
+		take_over(old);
+		serves();
+		for (unsigned i = 0; i < 60; i++)
+			cr_assert_eq(write_slot(rand_r(&seed) % SLOTS, false), 0);
+		healthy(3 - old - active);
+		all_equal_but(old);
+		node_cut(&cl.node[old], false);
+		cr_assert_eq(node_start(&cl.node[old]), 0);
+		cluster_nap(ms);
+		switch (round % 4) {
+		case 0:
+			node_crash(&cl.node[old]);
+			cr_assert_eq(node_start(&cl.node[old]), 0);
+			break;
+		case 1:
+			node_cut(&cl.node[old], true);
+			cluster_nap(100);
+			node_cut(&cl.node[old], false);
+			break;
+		case 2: {
+			unsigned second = active;
+
+			node_crash(&cl.node[second]);
+			take_over_from(second, old);
+			serves();
+			for (unsigned i = 0; i < 20; i++)
+				cr_assert_eq(write_slot(rand_r(&seed) % SLOTS, false), 0);
+			cr_assert_eq(node_start(&cl.node[second]), 0);
+			healthy(second);
+			break;
+		}
+		case 3:
+			node_stop(&cl.node[active]);
+			cr_assert_eq(node_start(&cl.node[active]), 0);
+			reopen();
+			break;
+		}
+		healthy(old);
+		all_equal();
+		cluster_nap(1100);
+	}
 	stop();
 }
 

@@ -37,29 +37,29 @@ TestSuite(seeder, .init = setup, .fini = teardown);
 
 Test(seeder, a_session_ahead_serves)
 {
-	cr_assert(seeder_serves(a, &w));
+	cr_assert(seeder_serves(a, &w, 0));
 	w.have_lsn = 512;
-	cr_assert(!seeder_serves(a, &w), "it misses what changed before");
+	cr_assert(!seeder_serves(a, &w, 0), "it misses what changed before");
 	w.resume = DAG_RESUME_FULL;
 	w.have_lsn = 1024;
-	cr_assert(!seeder_serves(a, &w), "it has nothing");
+	cr_assert(!seeder_serves(a, &w, 0), "it has nothing");
 	a->seed_since = 0;
-	cr_assert(seeder_serves(a, &w));
+	cr_assert(seeder_serves(a, &w, 0));
 	a->seed_runs = false;
-	cr_assert(!seeder_serves(a, &w), "who knows whether the end is in the log");
+	cr_assert(!seeder_serves(a, &w, 0), "who knows whether the end is in the log");
 }
 
 Test(seeder, one_that_it_has_seen_begin_serves)
 {
 	w.resume_lsn = 8192;
-	cr_assert(!seeder_serves(a, &w), "its begin has passed");
+	cr_assert(!seeder_serves(a, &w, 0), "its begin has passed");
 	memcpy(w.seed, a->seed_id, sizeof(w.seed));
-	cr_assert(seeder_serves(a, &w));
+	cr_assert(seeder_serves(a, &w, 0));
 	a->seed_runs = false;
-	cr_assert(seeder_serves(a, &w), "the end is on its way");
+	cr_assert(seeder_serves(a, &w, 0), "the end is on its way");
 	memset(a->seed_id, 0, sizeof(a->seed_id));
 	memset(w.seed, 0, sizeof(w.seed));
-	cr_assert(!seeder_serves(a, &w), "none is no session");
+	cr_assert(!seeder_serves(a, &w, 0), "none is no session");
 }
 
 Test(seeder, a_gap_ends_what_began_before_it)
@@ -67,7 +67,7 @@ Test(seeder, a_gap_ends_what_began_before_it)
 	memcpy(w.seed, a->seed_id, sizeof(w.seed));
 	w.resume_lsn = 5120;
 	a->w.gap = 6144;
-	cr_assert(!seeder_serves(a, &w));
+	cr_assert(!seeder_serves(a, &w, 0));
 }
 
 /* It has half of an older seed, and a gap in front of it. */
@@ -76,12 +76,27 @@ Test(seeder, a_gap_ahead_undoes_the_half)
 	w.seed_cursor = 1000;
 	cr_assert_eq(seeder_first(a, &w), 1000);
 	a->seed_first = 800;
-	cr_assert(seeder_serves(a, &w));
+	cr_assert(seeder_serves(a, &w, 0));
 	a->w.gap = 3072;
 	cr_assert_eq(seeder_first(a, &w), 0);
-	cr_assert(!seeder_serves(a, &w), "the first sectors would be missing");
+	cr_assert(!seeder_serves(a, &w, 0), "the first sectors would be missing");
 	a->seed_first = 0;
-	cr_assert(seeder_serves(a, &w));
+	cr_assert(seeder_serves(a, &w, 0));
 	w.resume_lsn = 3136;
 	cr_assert_eq(seeder_first(a, &w), 1000, "the gap has been met");
+}
+
+/* It was active: the active cannot know what it changed but by its set. */
+Test(seeder, a_branch_is_served_by_a_session_with_its_set)
+{
+	w.resume = DAG_RESUME_BRANCH;
+	cr_assert(!seeder_serves(a, &w, 77));
+	a->seed_sets[1] = 76;
+	cr_assert(!seeder_serves(a, &w, 77), "another's set");
+	a->seed_sets[2] = 77;
+	cr_assert(seeder_serves(a, &w, 77));
+	w.have_lsn = 512;
+	cr_assert(!seeder_serves(a, &w, 77), "it misses what changed before");
+	a->seed_since = a->seed_sets[2] = 0;
+	cr_assert(seeder_serves(a, &w, 77), "everything is enough");
 }
