@@ -28,9 +28,14 @@ static void print_settings(struct json_object *group)
 static void print_engine(struct json_object *group)
 {
 	long long age = obj_int(group, "engine_age_ms");
+	struct json_object *wt = obj_get(group, "witness");
 	char text[32];
 
 	fmt_seconds(age / 1000.0, text);
+	printf("generation %lld, quorum: %s%s%s%s\n", (long long)obj_int(group, "generation"),
+	       obj_str(group, "quorum_model"), wt ? "; witness " : "", obj_str(wt, "name"),
+	       wt && !obj_bool(wt, "voter") ? ", not needed now" : wt && !obj_bool(wt, "reachable") ?
+	       ", unreachable" : "");
 	printf("manager %s, %lld voters, majority answered %s%s%s\n\n",
 	       *obj_str(group, "manager") ? obj_str(group, "manager") : "none",
 	       (long long)obj_int(group, "engine_voters"),

@@ -26,6 +26,17 @@ static void print_invited(struct json_object *invited)
 	}
 }
 
+static const char *state_of(struct json_object *mb)
+{
+	bool there = obj_bool(mb, "reachable");
+
+	if (obj_bool(mb, "stopped"))
+		return there ? "stopped" : "stopped, unreachable";
+	if (!there)
+		return "unreachable";
+	return obj_bool(mb, "maintenance") ? "maintenance" : "up";
+}
+
 void print_members(struct json_object *members, struct json_object *invited)
 {
 	static const char *const head[] = { "MEMBER", "ADDRESS", "PORT", "STATE", "LAST SEEN", "RTT",
@@ -48,7 +59,7 @@ void print_members(struct json_object *members, struct json_object *invited)
 		snprintf(note, sizeof(note), "%s%s", obj_bool(mb, "founder") ? "founder " : "",
 			 obj_str(mb, "error"));
 		table_row(tb, (const char *[]){ obj_str(mb, "name"), obj_str(mb, "address"), port,
-			  obj_bool(mb, "reachable") ? "up" : "unreachable", seen, rtt,
+			  state_of(mb), seen, rtt,
 			  obj_str(mb, "version"), note });
 	}
 	table_print(tb, stdout);

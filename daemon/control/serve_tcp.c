@@ -254,11 +254,11 @@ static int answer(struct stream *st, const struct frame_hello *hello, enum dag_r
 }
 
 /* The handshake, under the lock that keeps the credentials. */
-static int shake(struct tcp_conn *tc, struct stream **ret)
+static int shake(struct tcp_conn *tc, struct stream **ret, char *why, size_t len)
 {
 	struct control *ct = tc->ct;
 	struct stream_conf conf = { .security = networks_security(ct, tc->fd), .timeout_ms = SHAKE_MS,
-				    .ktls = ct->cf->ktls };
+				    .ktls = ct->cf->ktls, .cause = why, .causelen = len };
 	int r;
 
 	pthread_rwlock_rdlock(&ct->use);
@@ -267,6 +267,7 @@ static int shake(struct tcp_conn *tc, struct stream **ret)
 		r = stream_accept(&conf, tc->fd, ret);
 	} else {
 		close(tc->fd);
+		snprintf(why, len, "this host is in no group");
 		r = -ENOENT;
 	}
 	pthread_rwlock_unlock(&ct->use);
@@ -291,10 +292,11 @@ static void *shake_thread(void *arg)
 	struct stream *st = NULL;
 	struct dag_hello raw;
 	enum dag_refusal refusal = DAG_OK;
+	char why[128] = "";
 	bool rpc = false;
 	int r;
 
-	r = shake(tc, &st);
+	r = shake(tc, &st, why, sizeof(why));
 	if (!r)
 		r = stream_read_full(st, &raw, sizeof(raw), SHAKE_MS);
 	if (!r)
@@ -313,7 +315,8 @@ static void *shake_thread(void *arg)
 		r = r ? r : w;
 	}
 	if (r || refusal)
-		log_refusal(ct, tc->from, refusal ? frame_refusal_text(refusal) : strerror(-r));
+		log_refusal(ct, tc->from, refusal ? frame_refusal_text(refusal) :
+			    why[0] ? why : strerror(-r));
 	/*
 	 * The slot is for the handshake only: RPC connections have their own, which
 	 * is taken before the other is given back, so that a stop always sees us.

@@ -14,6 +14,7 @@
 #include "daemon/control/invite.h"
 #include "daemon/control/preflight.h"
 #include "daemon/group/lease.h"
+#include "daemon/group/quorum.h"
 #include "daemon/group/state_json.h"
 #include "daemon/group/uuid.h"
 #include "daemon/net/creds_internal.h"
@@ -269,6 +270,7 @@ static void add_engine(struct rpc_call *call, const struct group_state *gs, stru
 {
 	struct engine *en = call->ct->engine;
 	struct engine_health h = { .confirmed = true };
+	struct quorum_plan plan;
 
 	snprintf(h.kind, sizeof(h.kind), "%s", en->ops->name);
 	if (en->ops->health)
@@ -283,6 +285,8 @@ static void add_engine(struct rpc_call *call, const struct group_state *gs, stru
 	/* a majority is asked each second */
 	json_object_object_add(obj, "engine_quorum", json_object_new_boolean(
 			       h.confirmed && h.age_ms >= 0 && h.age_ms < QUORUM_MS));
+	quorum_plan(gs, &plan);
+	json_object_object_add(obj, "quorum_model", json_object_new_string(quorum_model_name(plan.model)));
 	add_witness(call, gs, obj);
 	json_object_object_add(obj, "engine_voters", json_object_new_int(h.voters));
 	json_object_object_add(obj, "engine_learners", json_object_new_int(h.learners));

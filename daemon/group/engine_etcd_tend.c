@@ -553,7 +553,7 @@ int engine_etcd_care(struct engine *en)
 	struct etcd_member *em;
 	struct turn *t;
 	uint32_t beat, election;
-	bool vote, known, former;
+	bool vote, known, former, founder;
 	char token[40];
 	int r = 0;
 
@@ -588,15 +588,20 @@ int engine_etcd_care(struct engine *en)
 		return cv.wanted && now_ms() - ee->useless_since_ms > END_AFTER_MS ? end_own(ee) : 0;
 	if (cv.wanted && cv.pid)
 		return etcd_child_times(ee->child, beat, election);
-	/* a founder's own one has no id to go by, and needs none */
-	if (cv.wanted && !cv.id && !cv.lost)
-		return 0;
+	/*
+	 * A founder's own one has no id to go by, and needs none: it votes from the
+	 * beginning. Where etcd counts a learner here, that one was removed since, and
+	 * this host is to vote again.
+	 */
+	founder = cv.wanted && !cv.id && !cv.lost;
 	r = turn_begin(ee, &t);
 	if (r)
 		return r;
 	em = in_cluster(t, ee->self);
 	if (!has_mark(&t->gs, ee->self))
 		;	/* it has left meanwhile, or is about to */
+	else if (founder && !(em && em->learner))
+		;	/* it starts by itself */
 	else if (em && !em->learner && (cv.lost || !cv.wanted || cv.id != em->id))
 		r = give_up_own(t, em);
 	else if (em)

@@ -64,6 +64,7 @@ static void stream_free(struct stream *st)
 static int say_broken(struct stream *st, int rc, const char *cause)
 {
 	log_warn("stream: address=%s peer=%s refused cause=\"%s\"", st->addr, st->peer, cause);
+	snprintf(st->cause, sizeof(st->cause), "%s", cause);
 	return rc;
 }
 
@@ -127,6 +128,8 @@ static int stream_begin(const struct stream_conf *conf, int fd, const char *addr
 	if (rc == 0)
 		rc = agree_security(st, conf->security, server, deadline);
 	if (rc < 0) {
+		if (conf->cause)
+			snprintf(conf->cause, conf->causelen, "%s", st->cause);
 		stream_free(st);
 		return rc;
 	}

@@ -45,6 +45,8 @@ struct stream_conf {
 	enum stream_security security;	/* both ends must agree: -EPROTO */
 	unsigned timeout_ms;		/* connect and handshake together */
 	bool ktls;			/* may be used where there is */
+	char *cause;			/* why it failed, for people; NULL: not wanted */
+	size_t causelen;
 };
 
 /*

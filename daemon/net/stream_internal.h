@@ -52,6 +52,7 @@ struct stream {
 	struct half tx, rx;
 	struct wire in, out;
 	const char *refusal;		/* of the peer's certificate */
+	char cause[128];		/* of a failure before it was open */
 	char addr[STREAM_ADDR_MAX];	/* of the peer, for the log */
 	char peer[CREDS_NAME_MAX + 1];
 	char desc[64];

@@ -136,6 +136,7 @@ static void say_refused(struct stream *st, int rc)
 		cause = "closed by the other end before the end of the handshake";
 	else if (!cause)
 		cause = strerror(-rc);
+	snprintf(st->cause, sizeof(st->cause), "%s", cause);
 	ERR_clear_error();
 	log_warn("stream: address=%s refused cause=\"%s\"", st->addr, cause);
 }

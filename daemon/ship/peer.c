@@ -219,7 +219,8 @@ static void start_connector(struct peer *p)
 	find_way(p, &p->way);
 	c->a = a;
 	c->p = p;
-	c->sc = (struct stream_conf){ a->conf.creds, p->way.security, CONNECT_MS, a->conf.ktls };
+	c->sc = (struct stream_conf){ .creds = a->conf.creds, .security = p->way.security,
+				       .timeout_ms = CONNECT_MS, .ktls = a->conf.ktls };
 	c->way = p->way;
 	snprintf(c->member, sizeof(c->member), "%s", p->member);
 	pthread_attr_init(&attr);

@@ -84,7 +84,8 @@ int stores_report(struct stores *ss, const uint8_t uuid[16], struct candidate *r
 int stores_fetch(struct stores *ss, const uint8_t uuid[16], const struct group_member *from,
 		 uint64_t up_to_lsn, unsigned timeout_ms)
 {
-	struct stream_conf sc = { ss->conf.creds, ss->conf.security, timeout_ms, ss->conf.ktls };
+	struct stream_conf sc = { .creds = ss->conf.creds, .security = ss->conf.security,
+				  .timeout_ms = timeout_ms, .ktls = ss->conf.ktls };
 	struct sockaddr_storage addr;
 	struct passive_source src = {
 		.stream = &sc,

@@ -71,7 +71,8 @@ static bool is_cut(struct node *n, const struct stream *st)
 
 static void serve(struct node *n, int fd)
 {
-	struct stream_conf sc = { n->creds, n->cl->conf.security, HELLO_MS, true };
+	struct stream_conf sc = { .creds = n->creds, .security = n->cl->conf.security,
+				  .timeout_ms = HELLO_MS, .ktls = true };
 	struct dag_hello hello;
 	struct stream *st;
 

@@ -81,12 +81,14 @@ int streams_log_lines(const char *text)
 
 struct stream_conf streams_plain(void)
 {
-	return (struct stream_conf){ NULL, STREAM_PLAIN, 5000, false };
+	return (struct stream_conf){ .creds = NULL, .security = STREAM_PLAIN, .timeout_ms = 5000,
+				     .ktls = false };
 }
 
 struct stream_conf streams_tls(bool ktls)
 {
-	return (struct stream_conf){ NULL, STREAM_TLS, 5000, ktls };
+	return (struct stream_conf){ .creds = NULL, .security = STREAM_TLS, .timeout_ms = 5000,
+				     .ktls = ktls };
 }
 
 uint64_t streams_now_ms(void)

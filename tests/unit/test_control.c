@@ -111,6 +111,36 @@ Test(control, member_remove_and_again)
 	wait_reachable(1, "node2");
 }
 
+Test(control, what_needs_a_quorum_is_refused_without_one)
+{
+	make_group();
+	cr_assert_eq(ask(1, "group.stop", "{}", NULL), -EINVAL);
+	cr_assert_eq(ask(1, "group.stop", "{\"name\":\"node2\",\"site\":\"x\"}", NULL), -EINVAL);
+	cr_assert_eq(ask(1, "group.stop", "{\"name\":\"node2\"}", NULL), -EOPNOTSUPP);
+	cr_assert_not_null(strstr(message, "maintenance"), "%s", message);
+	cr_assert_eq(ask(1, "group.start", "{\"name\":\"node2\"}", NULL), -EOPNOTSUPP);
+	cr_assert_eq(ask(1, "group.restore", "{\"dry_run\":true}", NULL), -EOPNOTSUPP);
+	cr_assert_eq(ask(1, "group.survey", "{}", NULL), -EPERM, "only between members");
+	cr_assert_eq(ask(1, "witness.set", "{\"name\":\"w\",\"address\":\"127.0.0.9\","
+			 "\"alternate\":true}", NULL), -EOPNOTSUPP);
+}
+
+Test(control, a_member_that_answers_is_not_removed_as_dead)
+{
+	make_group();
+	wait_reachable(1, "node2");
+	cr_assert_eq(ask(1, "member.remove", "{\"name\":\"node2\",\"force\":true}", NULL), -EINVAL);
+	cr_assert_eq(ask(1, "member.remove", "{\"name\":\"node2\",\"configuration_only\":true}", NULL),
+		     -EBUSY);
+	cr_assert_not_null(strstr(message, "answers"), "%s", message);
+	stop(2);
+	for (int i = 0; i < 400 && ask(1, "member.remove",
+	     "{\"name\":\"node2\",\"configuration_only\":true}", NULL) == -EBUSY; i++)
+		usleep(50000);
+	wait_state(1, one_member);
+	start(2);
+}
+
 Test(control, move)
 {
 	struct json_object *obj = NULL;

@@ -797,7 +797,8 @@ Test(stores, a_third_too_far_behind_a_move_is_seeded)
 /* A connection as member `as` would make it; the refusal that it gets. */
 static int knock(unsigned as, uint32_t epoch, uint64_t generation, uint8_t store0)
 {
-	struct stream_conf sc = { cl.node[as].creds, cl.conf.security, 3000, false };
+	struct stream_conf sc = { .creds = cl.node[as].creds, .security = cl.conf.security,
+				  .timeout_ms = 3000 };
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(cl.node[1].port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct frame_hello h = { .kind = DAG_KIND_LOG, .group_generation = generation,

@@ -228,8 +228,11 @@ static void accept_other(int version, const char *text)
 	struct stream *st = NULL;
 	pthread_t th;
 	int l = streams_listen(&o.to), rc;
+	char cause[128] = "";
 
 	conf.creds = streams_two;
+	conf.cause = cause;
+	conf.causelen = sizeof(cause);
 	cr_assert_eq(pthread_create(&th, NULL, other_main, &o), 0);
 	rc = stream_accept(&conf, accept(l, NULL, NULL), &st);
 	pthread_join(th, NULL);
@@ -237,6 +240,7 @@ static void accept_other(int version, const char *text)
 	cr_assert_eq(rc, -EPROTO);
 	cr_assert_null(st);
 	cr_assert_eq(streams_log_lines(text), 1, "%s", streams_log());
+	cr_assert_not_null(strstr(cause, text), "who asked is told '%s'", cause);
 }
 
 Test(stream_refuse, client_without_certificate)
