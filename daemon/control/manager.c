@@ -56,6 +56,7 @@ struct manager {
 	bool allowed;			/* told to the stores */
 	struct engine_host *hosts;
 	struct seat seats[GROUP_MEMBERS_MAX];
+	uint64_t seats_of;		/* generation: each counts its leases' revisions anew */
 	struct job jobs[JOBS_MAX];
 	unsigned job_head, nr_jobs;
 };
@@ -106,8 +107,10 @@ static void take_state(struct manager *mg)
 
 	mg->fresh = false;
 	for (int i = 0; i < GROUP_MEMBERS_MAX; i++)
-		if (mg->seats[i].stores && !group_find_member(&mg->gs, mg->seats[i].t.host))
+		if (mg->seats[i].stores && (mg->seats_of != mg->gs.generation ||
+					    !group_find_member(&mg->gs, mg->seats[i].t.host)))
 			seat_leave(&mg->seats[i]);
+	mg->seats_of = mg->gs.generation;
 	for (uint32_t i = 0; i < mg->gs.nr_members; i++) {
 		const char *name = mg->gs.members[i].name;
 
@@ -484,7 +487,7 @@ static void turn(struct manager *mg)
 		.self = mg->ct->cf->member,
 	};
 
-	if (mg->fresh)
+	if (mg->fresh || mg->seats_of != mg->gs.generation)
 		take_state(mg);
 	if (!mg->gs.uuid[0])
 		return;
