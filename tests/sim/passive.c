@@ -239,7 +239,8 @@ static void on_data(struct host *h, const struct msg *m)
 		c->image = -1;
 		c->replayed = c->log;
 	}
-	if (chain_end(m->store, c->tip) >= m->have)
+	/* An older image beside a seed that is not whole yet is not at the active's end. */
+	if (!c->seeding && chain_end(m->store, c->tip) >= m->have)
 		c->unconfirmed = false;
 	start_flush(h, m->store);
 	send_ack(h, m->store);
