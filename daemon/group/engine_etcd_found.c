@@ -251,6 +251,16 @@ static int keep_old(struct engine_etcd *ee)
 	return r;
 }
 
+/* engine_etcd_care() would take the new etcd for one of another generation, and end it. */
+static void set_restoring(struct engine_etcd *ee, bool on)
+{
+	pthread_mutex_lock(&ee->lock);
+	ee->restoring = on;
+	if (on)		/* nothing is certain until the new one has answered */
+		ee->confirmed = false;
+	pthread_mutex_unlock(&ee->lock);
+}
+
 int etcd_restore_op(struct engine *en, const struct group_state *next, char *err, size_t errlen)
 {
 	struct engine_etcd *ee = to_etcd(en);
@@ -267,6 +277,7 @@ int etcd_restore_op(struct engine *en, const struct group_state *next, char *err
 	if (!eh)
 		return -ESHUTDOWN;
 	pthread_mutex_lock(&ee->tend_lock);
+	set_restoring(ee, true);
 	r = group_state_copy(&gs, next);
 	if (!r)
 		r = keep_old(ee);
@@ -284,6 +295,7 @@ int etcd_restore_op(struct engine *en, const struct group_state *next, char *err
 		r = put_keys(ee, eh, &gs, err, errlen);
 	if (!r)
 		r = take_over(ee, eh, &gs, err, errlen);
+	set_restoring(ee, false);
 	pthread_mutex_unlock(&ee->tend_lock);
 	group_state_free(&gs);
 	etcd_handle_put(ee, eh);

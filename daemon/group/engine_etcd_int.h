@@ -35,6 +35,7 @@ struct engine_etcd {
 	unsigned nr_facts;
 	struct engine_fact facts[GROUP_STORES_MAX];
 	bool stop, dirty, kicked;
+	bool restoring;			/* our etcd is ahead of the copy */
 	uint64_t tags;
 	uint64_t tag_seed;
 

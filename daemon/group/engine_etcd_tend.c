@@ -561,7 +561,7 @@ int engine_etcd_care(struct engine *en)
 		return 0;
 	etcd_child_look(ee->child, &cv);
 	pthread_mutex_lock(&ee->lock);
-	known = ee->vw.uuid[0] && ee->confirmed;
+	known = ee->vw.uuid[0] && ee->confirmed && !ee->restoring;
 	vote = is_to_vote(ee);
 	etcd_token(&ee->vw.gs, token);
 	former = cv.wanted && strcmp(cv.token, token) && !is_stopped(ee);
