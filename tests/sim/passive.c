@@ -323,37 +323,6 @@ static void make_plan(struct host *h, int store, const struct frame_hello *hello
 	resume_decide(hello, &rc, plan);
 }
 
-static void begin_hello(struct host *h, int store)
-{
-	struct copy *c = &h->copy[store];
-	const struct msg *q = c->pending;
-	struct copystate_data d;
-	struct resume_plan plan;
-
-	end_active(h, store);
-	make_plan(h, store, &q->hello, &plan);
-	if (plan.verdict == RESUME_STALE) {
-		welcome(h, q, DAG_REFUSE_NOT_READY, 0);
-		end_busy(c);
-		return;
-	}
-	if (plan.verdict == RESUME_LOG)
-		c->log = c->tip = chain_cut(store, c->log, plan.cut_lsn);
-	state_of(h, store, &d);
-	d.promised_epoch = q->epoch;
-	d.nr_history = q->hello.nr_history;
-	for (uint32_t i = 0; i < d.nr_history; i++) {
-		d.history[i].epoch = q->hello.history[i].epoch;
-		d.history[i].first_lsn = q->hello.history[i].first_lsn;
-	}
-	c->want = d;
-	c->pending->resume = plan.verdict == RESUME_LOG ? DAG_RESUME_LOG :
-			     plan.verdict == RESUME_REGIONS ? DAG_RESUME_REGIONS : DAG_RESUME_FULL;
-	c->pending->have = plan.cut_lsn;
-	copy_save(h, store, &d, hello_saved);
-}
-
-/* The state is durable: now the log may begin anew. */
 static void take_plan(struct host *h, int store, const struct msg *q)
 {
 	struct copy *c = &h->copy[store];
@@ -375,6 +344,39 @@ static void take_plan(struct host *h, int store, const struct msg *q)
 	c->log = c->tip = q->node;
 }
 
+static void begin_hello(struct host *h, int store)
+{
+	struct copy *c = &h->copy[store];
+	const struct msg *q = c->pending;
+	struct copystate_data d;
+	struct resume_plan plan;
+
+	end_active(h, store);
+	make_plan(h, store, &q->hello, &plan);
+	if (plan.verdict == RESUME_STALE) {
+		welcome(h, q, DAG_REFUSE_NOT_READY, 0);
+		end_busy(c);
+		return;
+	}
+	if (plan.verdict == RESUME_LOG)
+		c->log = c->tip = chain_cut(store, c->log, plan.cut_lsn);
+	/* The log first: a crash may not leave the new history beside the old log. */
+	c->pending->resume = plan.verdict == RESUME_LOG ? DAG_RESUME_LOG :
+			     plan.verdict == RESUME_REGIONS ? DAG_RESUME_REGIONS : DAG_RESUME_FULL;
+	c->pending->have = plan.cut_lsn;
+	take_plan(h, store, q);
+	state_of(h, store, &d);
+	d.promised_epoch = q->epoch;
+	d.nr_history = q->hello.nr_history;
+	for (uint32_t i = 0; i < d.nr_history; i++) {
+		d.history[i].epoch = q->hello.history[i].epoch;
+		d.history[i].first_lsn = q->hello.history[i].first_lsn;
+	}
+	c->want = d;
+	copy_save(h, store, &d, hello_saved);
+}
+
+/* The state is durable: now the log may begin anew. */
 static void hello_saved(int id, void *arg, uint64_t store, uint64_t rc)
 {
 	struct host *h = &hosts[id];
@@ -387,7 +389,6 @@ static void hello_saved(int id, void *arg, uint64_t store, uint64_t rc)
 		end_busy(c);
 		return;
 	}
-	take_plan(h, store, q);
 	c->conn = q->conn;
 	c->conn_from = q->from;
 	c->conn_epoch = q->epoch;
