@@ -107,18 +107,22 @@ static int begin_regions(struct passive *p, const struct begin *b)
 {
 	struct seglog_info info;
 	bool gone;
-	int rc;
+	int rc = 0;
 
 	seglog_info(p->conf.log, &info);
 	/* A second gap, and what was before the first is replayed and recycled, or
 	 * nothing came after it: nothing of the log is of use. */
 	gone = b->plan->cut_lsn < info.first_lsn;
-	rc = !gone && b->plan->cut_lsn < info.end_lsn ?
-	     seglog_truncate_after(p->conf.log, b->plan->cut_lsn) : 0;
+	/* The log first: no crash may leave the new history beside what is of the old
+	 * one, which would be taken for a part of it. */
+	if (gone) {
+		memset(&p->seed, 0, sizeof(p->seed));
+		rc = seglog_reset(p->conf.log, b->start);
+	} else if (b->plan->cut_lsn < info.end_lsn) {
+		rc = seglog_truncate_after(p->conf.log, b->plan->cut_lsn);
+	}
 	rc = rc ? rc : copystate_update(p->conf.state, edit_begin, (void *)b);
-	if (!rc)
-		rc = gone ? seglog_reset(p->conf.log, b->start)
-			  : seglog_begin(p->conf.log, b->start);
+	rc = rc || gone ? rc : seglog_begin(p->conf.log, b->start);
 	if (rc)
 		return rc;
 	p->hold = b->plan->cut_lsn;
