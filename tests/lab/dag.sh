@@ -139,6 +139,42 @@ group_up()
 	fi
 }
 
+# quorum_up [CREATE-OPTION]...: like group_up, with three voters; node 1 makes the
+# store, copies are added by those who want one. The guests are emulated, three on two
+# processors, where a handshake takes a second: so their times are slow ones, too.
+quorum_up()
+{
+	local n token
+
+	if [ "$NODE" -gt 1 ]; then
+		token=$(lab get "token$NODE" 180) && "$dagctl" group join <<<"$token" || return 1
+		lab put "joined$NODE" 1
+		return
+	fi
+	"$dagctl" group create lab --profile wan || return 1
+	"$dagctl" group set --heartbeat 300ms --lease 8s --lease-period 1s \
+		--engine-heartbeat 200ms --engine-election 2s || return 1
+	for n in 2 3; do
+		token=$("$dagctl" member add "node$n" --address "10.92.0.$n" |
+			grep -o 'dag1/[^ "]*') || return 1
+		lab put "token$n" "$token"
+		lab get "joined$n" 180 >/dev/null
+	done
+	store_up --mode commit "$@" || return 1
+	lab put store-made 1
+}
+
+quorum_votes()
+{
+	"$dagctl" group show --json | tr -d ' \n' |
+		grep -q '"engine_voters":3,"engine_learners":0'
+}
+
+active_now()
+{
+	"$dagctl" store list --json | tr -d ' \n' | sed -n 's/.*"active":"node\([0-9]\)".*/\1/p'
+}
+
 store_up()
 {
 	"$dagctl" store create "$store" --device $lower "$@"

@@ -126,6 +126,11 @@ module_load()
 	insmod "$ko" "$@" || die "cannot load $ko"
 }
 
+now_ms()
+{
+	echo $(($(date +%s%N) / 1000000))
+}
+
 # finish: the last line of a script.
 finish()
 {

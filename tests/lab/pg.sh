@@ -30,6 +30,22 @@ pg_unpack()
 		chmod 700 "$PG_DIR/pg" && sync -f "$PG_DIR"
 }
 
+# pg_prepare: a file system with the cluster on the store, for clients of the lab's
+# network; pg_steps: dagd mounts it, starts the server, puts its address up. Both need
+# dag.sh.
+pg_prepare()
+{
+	mkfs.ext4 -q "$dev" && mkdir -p "$PG_DIR" && mount "$dev" "$PG_DIR" && pg_unpack &&
+		echo 'host all all 10.91.0.0/16 trust' >>"$PG_DIR/pg/pg_hba.conf" &&
+		umount "$PG_DIR"
+}
+
+pg_steps()
+{
+	"$dagctl" store set "$store" --mount-point "$PG_DIR" --fs-type ext4 \
+		--exec "$DAG/tests/lab/pg-hook" --service-address "eth0=$PG_HOST/24"
+}
+
 pg_start()
 {
 	mkdir -p "$PG_RUN" && chown postgres "$PG_RUN" &&

@@ -16,49 +16,6 @@ PG_HOST=10.91.0.100
 rounds=${ROUNDS:-3}
 bench_run=0
 
-prepare_store()
-{
-	mkfs.ext4 -q "$dev" && mkdir -p "$PG_DIR" && mount "$dev" "$PG_DIR" && pg_unpack &&
-		echo 'host all all 10.91.0.0/16 trust' >>"$PG_DIR/pg/pg_hba.conf" &&
-		umount "$PG_DIR"
-}
-
-# The guests are emulated, three on two processors: a handshake takes them a second,
-# so their times are slow ones, too.
-group_of_three()
-{
-	local n token
-
-	if [ "$NODE" -gt 1 ]; then
-		token=$(lab get "token$NODE" 180) && "$dagctl" group join <<<"$token" || return 1
-		lab put "joined$NODE" 1
-		return
-	fi
-	"$dagctl" group create lab --engine etcd --profile wan || return 1
-	"$dagctl" group set --heartbeat 300ms --lease 10s --lease-period 1s \
-		--engine-heartbeat 300ms --engine-election 3s || return 1
-	for n in 2 3; do
-		token=$("$dagctl" member add "node$n" --address "10.92.0.$n" |
-			grep -o 'dag1/[^ "]*') || return 1
-		lab put "token$n" "$token"
-		lab get "joined$n" 180 >/dev/null
-	done
-	"$dagctl" store create "$store" --device $lower --mode commit --late 5s \
-		--ring-mib 16 --segment-mib 16 --quota 128MiB || return 1
-	lab put store-made 1
-}
-
-active_now()
-{
-	"$dagctl" store list --json | tr -d ' \n' | sed -n 's/.*"active":"node\([0-9]\)".*/\1/p'
-}
-
-votes()
-{
-	"$dagctl" group show --json | tr -d ' \n' |
-		grep -q '"engine_voters":3,"engine_learners":0'
-}
-
 # A commit from the client, through the service address.
 writable()
 {
@@ -85,11 +42,6 @@ healthy_again()
 	copy_is "node$1" Healthy && copy_in_sync "node$1"
 }
 
-now_ms()
-{
-	echo $(($(date +%s%N) / 1000000))
-}
-
 one_round()
 {
 	local old new t0
@@ -113,9 +65,9 @@ client()
 	local i
 
 	vital "node3: daemon runs" dag_up
-	vital "node3: joins" group_of_three
+	vital "node3: joins" quorum_up
 	lab barrier copied
-	check "three members vote in the engine" wait_for 120 votes
+	check "three members vote in the engine" wait_for 120 quorum_votes
 	lab barrier ready
 	check "the store can be written through its address" wait_for 120 writable
 	bench_on &
@@ -142,15 +94,13 @@ host()
 {
 	vital "node$NODE: daemon runs (boot $BOOT)" dag_up
 	if [ "$BOOT" -eq 1 ]; then
-		vital "node$NODE: in the group" group_of_three
+		vital "node$NODE: in the group" quorum_up --late 5s \
+			--ring-mib 16 --segment-mib 16 --quota 128MiB
 		[ "$NODE" -eq 1 ] || vital "node$NODE: copy is Healthy" copy_up
 		lab barrier copied
 		if [ "$NODE" -eq 1 ]; then
-			vital "file system and database on the store" prepare_store
-			vital "steps of the store" "$dagctl" store set "$store" \
-				--mount-point "$PG_DIR" --fs-type ext4 \
-				--exec "$DAG/tests/lab/pg-hook" \
-				--service-address "eth0=$PG_HOST/24"
+			vital "file system and database on the store" pg_prepare
+			vital "steps of the store" pg_steps
 		fi
 		lab barrier ready
 	fi
