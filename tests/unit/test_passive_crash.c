@@ -778,6 +778,43 @@ Test(passive_crash, a_seed_for_another_does_not_mend_a_branch)
 	tear_down();
 }
 
+static void durable_only(struct copy *c)
+{
+	call(c);
+	need(status_of(c).state != DAG_COPY_HEALTHY, "Healthy before its seed has ended");
+}
+
+/*
+ * A second gap, and what stood before the first is recycled: the log is begun anew, then
+ * the state is written. It died between the two.
+ */
+Test(passive_crash, a_log_begun_anew_beside_the_state_of_the_first_gap)
+{
+	struct seglog_conf lc = { .seg_bytes = 4 * MIB, .spares = 1 };
+	struct seglog *log;
+
+	set_up();
+	lc.dir = dir;
+	seed_full = false;
+	seed_since = m.lsn;
+	go_untracked(m.lsn + 64 * 1000);
+	log_writes(5, 2);
+	parts[nr_parts - 1].end = m.lsn;
+	others_only = true;		/* nothing is replayed yet */
+	cr_assert_eq(in_child(durable_only, 0), 0);
+	others_only = false;
+	go_untracked(m.lsn + 64 * 1000);
+	memcpy(lc.uuid, uuid, 16);
+	cr_assert_eq(seglog_open(&lc, &log), 0);
+	cr_assert_eq(seglog_reset(log, m.lsn), 0);
+	seglog_close(log);
+	log_writes(5, 3);
+	log_seed();
+	hello.end_lsn = m.lsn;
+	cr_assert_eq(in_child(end_healthy, 0), 0);
+	tear_down();
+}
+
 /* It dies again and again, and the active loses its log again meanwhile. */
 Test(passive_crash, many_deaths_of_one_copy)
 {
