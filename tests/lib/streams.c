@@ -81,13 +81,13 @@ int streams_log_lines(const char *text)
 
 struct stream_conf streams_plain(void)
 {
-	return (struct stream_conf){ .creds = NULL, .security = STREAM_PLAIN, .timeout_ms = 5000,
+	return (struct stream_conf){ .creds = NULL, .security = STREAM_PLAIN, .timeout_ms = 30000,
 				     .ktls = false };
 }
 
 struct stream_conf streams_tls(bool ktls)
 {
-	return (struct stream_conf){ .creds = NULL, .security = STREAM_TLS, .timeout_ms = 5000,
+	return (struct stream_conf){ .creds = NULL, .security = STREAM_TLS, .timeout_ms = 30000,
 				     .ktls = ktls };
 }
 
