@@ -35,6 +35,10 @@ static void add_frame(unsigned way, uint64_t at, uint32_t n)
 	uint64_t le = htole64(at);
 	uint32_t len32 = htole32(n), end = htole32(!n);
 
+	/* A way that waits for the other takes no more than it has room for: cut off
+	 * within a frame, what comes next would not be one. */
+	if (sizeof(header) + n > sizeof(pipe[way]) - len[way])
+		return;
 	memcpy(header, &le, 8);
 	memcpy(header + 8, &len32, 4);
 	memcpy(header + 12, &end, 4);

@@ -84,6 +84,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < nr_corpus; i++)
 		LLVMFuzzerTestOneInput(corpus[i], lens[i]);
 	printf("seed %u\n", seed);
+	fflush(stdout);		/* abort() would lose it */
 	srand(seed);
 	end = time(NULL) + secs;
 	while (secs && time(NULL) < end) {
