@@ -68,7 +68,8 @@ pg_sql()
 }
 
 # pg_bench RUN CLIENTS SECONDS: pgbench's own transaction and the insert of its
-# number. Returns pgbench's status; RUN tells runs apart.
+# number. Returns pgbench's status; RUN tells runs apart. A client that waits for an
+# answer sees only by its probes that the server is gone, or that its address moved.
 pg_bench()
 {
 	local run=$1
@@ -89,7 +90,9 @@ pg_bench()
 	pg_as $PG_BIN/pgbench -h "$PG_HOST" -U postgres -n -M prepared \
 		-c "$2" -j 1 -T "$3" -D "run=$run" -D n=0 -l \
 		--log-prefix="$PG_RUN/bench/ack.$run" \
-		-f "$PG_RUN/bench/$run.sql" postgres >"$PG_RUN/bench/out.$run" 2>&1
+		-f "$PG_RUN/bench/$run.sql" \
+		"dbname=postgres keepalives_idle=3 keepalives_interval=1 keepalives_count=7" \
+		>"$PG_RUN/bench/out.$run" 2>&1
 }
 
 # pg_acked: every transaction that any run of this guest saw acknowledged, as

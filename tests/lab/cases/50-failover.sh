@@ -75,7 +75,7 @@ client()
 		one_round "$i"
 	done
 	touch /run/bench.stop
-	pkill -INT pgbench || :
+	pkill pgbench || :
 	wait || :
 	pg_acked >/run/acked
 	say "$(wc -l </run/acked) acknowledged transactions"
