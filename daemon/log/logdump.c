@@ -33,6 +33,11 @@ struct dump {
 	bool told;		/* it was bad itself */
 	struct rec_cursor end;
 	uint64_t end_limit;
+	/* instead of showing anything */
+	logdump_fn fn;
+	void *ctx;
+	int rc;
+	bool over;
 };
 
 static const char *type_name(uint8_t type)
@@ -130,6 +135,11 @@ static void record_out(struct dump *d, const struct dagtap_rec *rec, const uint8
 	uint64_t lsn = le64toh(rec->lsn);
 
 	d->records++;
+	if (d->fn) {
+		if (lsn >= d->from && lsn < d->to && !d->rc)
+			d->rc = d->fn(d->ctx, rec, payload);
+		return;
+	}
 	if (d->verify || lsn < d->from || lsn >= d->to)
 		return;
 	if (d->json)
@@ -150,6 +160,10 @@ static void bad(struct dump *d, uint64_t gen, uint64_t lsn, const char *why)
 	char name[SEG_NAME_BYTES];
 
 	d->bad++;
+	if (d->fn) {
+		d->over = true;	/* whoever walks does not get beyond it */
+		return;
+	}
 	seg_name(gen, name);
 	if (!d->json) {
 		fprintf(d->out, "%s: lsn=%" PRIu64 ": %s\n", name, lsn, why);
@@ -180,7 +194,11 @@ static const char *scan_headers(struct dump *d, int fd, const struct seg_meta *m
 			why = "record is cut short";
 		if (why)
 			return why;
+		if (d->fn && cur->lsn >= d->to)
+			return NULL;
 		record_out(d, &rec, raw + sizeof(rec));
+		if (d->rc)
+			return NULL;
 		rec_cursor_advance(cur, &rec);
 	}
 	return NULL;
@@ -260,6 +278,21 @@ static void check_link(struct dump *d, const struct seg_meta *meta)
 		bad(d, meta->generation, meta->first_lsn, "does not follow the segment before");
 }
 
+/* The walk goes through it, if it follows what has been walked. */
+static void walk_segment(struct dump *d, int fd, const struct seg_meta *meta, struct rec_cursor *cur)
+{
+	if (d->over || seg_limit(meta) <= d->from)
+		return;
+	d->over = meta->first_lsn >= d->to ||
+		  meta->first_lsn > (d->any && d->end.lsn > d->from ? d->end.lsn : d->from);
+	if (d->over)
+		return;
+	scan_headers(d, fd, meta, cur);
+	d->over = d->rc || cur->lsn >= d->to;
+	d->any = true;
+	d->end = *cur;
+}
+
 static void one_segment(struct dump *d, size_t i)
 {
 	uint64_t gen = d->gens[i];
@@ -290,6 +323,11 @@ static void one_segment(struct dump *d, size_t i)
 		.lsn = meta.first_lsn, .prev_crc = meta.prev_crc,
 		.any_prev = meta.flags & DAG_SEGF_START,
 	};
+	if (d->fn) {
+		walk_segment(d, fd, &meta, &cur);
+		close(fd);
+		return;
+	}
 	if (d->verify) {
 		check_link(d, &meta);
 		before = d->bad;
@@ -359,7 +397,7 @@ static int run(struct dump *d, const char *dir)
 	rc = d->buf ? list(d, dir) : -ENOMEM;
 	if (!rc && d->json)
 		fprintf(d->out, "{\"%s\":[", d->verify ? "bad" : "segments");
-	for (size_t i = 0; !rc && i < d->nr; i++)
+	for (size_t i = 0; !rc && i < d->nr && !d->over; i++)
 		one_segment(d, i);
 	if (!rc && d->json)
 		fprintf(d->out, "],\"count\":%zu,\"records\":%" PRIu64 "}\n", d->nr, d->records);
@@ -387,4 +425,44 @@ int logdump_verify(const char *dir, FILE *out, bool json)
 	if (!json)
 		fprintf(out, "%zu segments, %" PRIu64 " records, %d bad\n", d.nr, d.records, d.bad);
 	return d.bad;
+}
+
+int logdump_walk(const char *dir, uint64_t from, uint64_t to, logdump_fn fn, void *ctx,
+		 uint64_t *ret_end)
+{
+	struct dump d = { .from = from, .to = to, .fn = fn, .ctx = ctx };
+	int rc = run(&d, dir);
+
+	if (rc)
+		return rc;
+	*ret_end = d.any && d.end.lsn > from ? d.end.lsn : from;
+	return d.rc;
+}
+
+int logdump_residue(const char *dir, uint64_t lsn)
+{
+	struct dump d = { .dirfd = -1, .buf = malloc(BUF_BYTES) };
+	int rc = d.buf ? list(&d, dir) : -ENOMEM;
+	char name[SEG_NAME_BYTES];
+	struct seg_meta meta;
+	int fd = -1;
+
+	if (!rc && d.nr) {
+		seg_name(d.gens[d.nr - 1], name);
+		fd = openat(d.dirfd, name, O_RDONLY | O_CLOEXEC);
+		rc = fd < 0 ? -errno : 0;
+	}
+	if (fd >= 0) {
+		if (segfile_read(fd, d.buf, DAG_SEG_HDR_BYTES, 0) < (ssize_t)DAG_SEG_HDR_BYTES ||
+		    seg_hdr_decode(d.buf, &meta))
+			rc = 1;
+		else
+			rc = has_residue(&d, fd, &meta, lsn < meta.first_lsn ? meta.first_lsn : lsn);
+		close(fd);
+	}
+	if (d.dirfd >= 0)
+		close(d.dirfd);
+	free(d.gens);
+	free(d.buf);
+	return rc;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Listing and verifying a log directory. */
 #include <criterion/criterion.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -134,4 +135,74 @@ Test(logdump, verify_names_what_is_bad)
 Test(logdump, no_such_directory)
 {
 	cr_assert_eq(logdump_verify("/nonexistent/dir", stdout, false), -ENOENT);
+}
+
+/* ---- walking -------------------------------------------------------------------- */
+
+struct seen {
+	unsigned records, marks;
+	uint64_t stop_at;	/* this many records */
+	char mark[DAGTAP_MARK_MAX + 1];
+};
+
+static int see(void *ctx, const struct dagtap_rec *rec, const void *payload)
+{
+	struct seen *s = ctx;
+
+	if (s->stop_at && s->records == s->stop_at)
+		return 7;
+	s->records++;
+	if (rec->type == DAGTAP_REC_MARK) {
+		s->marks++;
+		memcpy(s->mark, payload, le32toh(rec->payload));
+	}
+	return 0;
+}
+
+Test(logdump, walks_over_segments)
+{
+	struct seen s = { 0 };
+	uint64_t end;
+
+	cr_assert_eq(logdump_walk(dir, LSN0, UINT64_MAX, see, &s, &end), 0);
+	cr_assert_eq(s.records, 13);
+	cr_assert_eq(s.marks, 1);
+	cr_assert_str_eq(s.mark, "a \"name\"\n");
+	cr_assert_eq(end, m.lsn);
+}
+
+Test(logdump, walks_a_part)
+{
+	struct seen s = { .stop_at = 4 };
+	uint64_t end, from;
+
+	/* from the sixth record on, which does not begin a segment */
+	cr_assert_eq(logdump_walk(dir, LSN0, UINT64_MAX, see, &s, &from), 7);
+	cr_assert_eq(s.records, 4);
+	s = (struct seen){ 0 };
+	cr_assert_eq(logdump_walk(dir, from, UINT64_MAX, see, &s, &end), 0);
+	cr_assert_eq(s.records, 9);
+	cr_assert_eq(end, m.lsn);
+	s = (struct seen){ 0 };
+	cr_assert_eq(logdump_walk(dir, from, from + 64, see, &s, &end), 0);
+	cr_assert_eq(s.records, 1);
+	/* where nothing is, nothing is walked */
+	s = (struct seen){ 0 };
+	cr_assert_eq(logdump_walk(dir, LSN0 - 64, UINT64_MAX, see, &s, &end), 0);
+	cr_assert_eq(s.records, 0);
+	cr_assert_eq(end, LSN0 - 64);
+	cr_assert_eq(logdump_walk(dir, m.lsn, UINT64_MAX, see, &s, &end), 0);
+	cr_assert_eq(end, m.lsn);
+}
+
+Test(logdump, a_walk_ends_at_damage)
+{
+	struct seen s = { 0 };
+	uint64_t end;
+
+	damage(2, DAG_SEG_HDR_BYTES - 100);
+	cr_assert_eq(logdump_walk(dir, LSN0, UINT64_MAX, see, &s, &end), 0);
+	cr_assert_gt(s.records, 0);
+	cr_assert_lt(s.records, 13);
+	cr_assert_lt(end, m.lsn);
 }
