@@ -14,18 +14,18 @@
 #include "daemon/log.h"
 #include "daemon/log/seglog_int.h"
 
-#define NAME_BYTES	64
 #define COPY_BYTES	(4u << 20)	/* a power of two, > REC_BYTES_MAX */
 #define TMP_NAME	"branch-new"
 
-static void branch_name(const struct branch *b, char ret[NAME_BYTES])
+void branch_name(const struct branch *b, char ret[BRANCH_NAME_BYTES])
 {
-	snprintf(ret, NAME_BYTES, "branch-%u-%llu", b->epoch, (unsigned long long)b->first_lsn);
+	snprintf(ret, BRANCH_NAME_BYTES, "branch-%u-%llu", b->epoch,
+		 (unsigned long long)b->first_lsn);
 }
 
-static int branch_parse(const char *name, struct branch *ret)
+int branch_parse(const char *name, struct branch *ret)
 {
-	char again[NAME_BYTES];
+	char again[BRANCH_NAME_BYTES];
 	unsigned long long first;
 
 	memset(ret, 0, sizeof(*ret));
@@ -128,10 +128,29 @@ static int first_uuid(const char *path, uint8_t ret[16])
 	return rc;
 }
 
+int branch_open(const char *dir, const struct branch *b, struct seglog **ret)
+{
+	struct seglog_conf conf = {
+		.read_only = true, .verify_bytes = 4096, .seg_bytes = DAG_SEG_BYTES_MIN,
+	};
+	char name[BRANCH_NAME_BYTES], *path;
+	int rc;
+
+	branch_name(b, name);
+	path = path_of(dir, name);
+	if (!path)
+		return -ENOMEM;
+	*ret = NULL;
+	conf.dir = path;
+	rc = first_uuid(path, conf.uuid);
+	rc = rc ? rc : seglog_open(&conf, ret);
+	free(path);
+	return rc;
+}
+
 static void fill(const char *dir, struct branch *b)
 {
-	struct seglog_conf conf = { .read_only = true, .verify_bytes = 4096 };
-	char name[NAME_BYTES], *path;
+	char name[BRANCH_NAME_BYTES], *path;
 	struct seglog_info info;
 	struct seglog *log = NULL;
 
@@ -141,10 +160,7 @@ static void fill(const char *dir, struct branch *b)
 		return;
 	b->bytes = disk_bytes(path);
 	b->end_lsn = b->first_lsn;
-	conf.dir = path;
-	conf.seg_bytes = DAG_SEG_BYTES_MIN;
-	if (!first_uuid(path, conf.uuid))
-		seglog_open(&conf, &log);
+	branch_open(dir, b, &log);
 	if (log) {
 		seglog_info(log, &info);
 		b->end_lsn = info.end_lsn;
@@ -189,7 +205,7 @@ static int remove_dir(const char *dir, const char *name)
 	d = opendir(path);
 	while (d && (e = readdir(d)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
-		    unlinkat(dirfd(d), e->d_name, 0))
+		    unlinkat(dirfd(d), e->d_name, 0) && errno != ENOENT)
 			rc = -errno;
 	if (d)
 		closedir(d);
@@ -199,12 +215,28 @@ static int remove_dir(const char *dir, const char *name)
 	return rc;
 }
 
+int branch_drop(const char *dir, const struct branch *b)
+{
+	char name[BRANCH_NAME_BYTES], *path;
+	struct stat st;
+	int rc;
+
+	branch_name(b, name);
+	path = path_of(dir, name);
+	if (!path)
+		return -ENOMEM;
+	rc = stat(path, &st) ? -errno : 0;
+	free(path);
+	rc = rc ? rc : remove_dir(dir, name);
+	return rc ? rc : sync_dir(dir);
+}
+
 static void make_room(struct seglog *log, uint64_t bytes)
 {
 	struct branch old[BRANCHES_MAX];
 	unsigned n = branch_list(log->dir, old, BRANCHES_MAX), i;
 	uint64_t sum = bytes, quota = log->conf.quota_bytes;
-	char name[NAME_BYTES];
+	char name[BRANCH_NAME_BYTES];
 
 	for (i = 0; i < n; i++)
 		sum += old[i].bytes;
@@ -344,7 +376,7 @@ out:
 /* [b->first_lsn, b->end_lsn) without a gap. 1: kept, 0: it was not worth it. */
 static int keep_part(struct seglog *log, struct branch *b)
 {
-	char name[NAME_BYTES], *from = NULL, *to = NULL;
+	char name[BRANCH_NAME_BYTES], *from = NULL, *to = NULL;
 	struct stat st;
 	int rc;
 

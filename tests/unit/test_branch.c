@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/log/branch.h"
+#include "daemon/log/branch_content.h"
 #include "tests/lib/logmake.h"
 #include "tests/lib/tmpdir.h"
 
@@ -230,4 +232,136 @@ Test(branch, strange_names)
 	rmdir(tmpdir_path(dir, "branch-01-64"));
 	rmdir(tmpdir_path(dir, "branch-1-64x"));
 	rmdir(tmpdir_path(dir, "branch-"));
+}
+
+/* ---- what a branch holds ------------------------------------------------------ */
+
+/* DATA over DATA, a discard in the middle, and what is no change. */
+static struct branch known_branch(void)
+{
+	struct branch list[BRANCHES_MAX];
+	uint64_t at;
+
+	open_log(0);
+	writes(3);
+	at = m.lsn;
+	logmake_extent(&m, DAGTAP_REC_DATA, 100, 16, 1);
+	logmake_extent(&m, DAGTAP_REC_DATA, 108, 16, 2);
+	logmake_flags(&m, DAGTAP_REC_DISCARD, 0, 104, 4);
+	logmake_extent(&m, DAGTAP_REC_RESYNC, 900, 8, 3);
+	logmake_extent(&m, DAGTAP_REC_DATA, 4096, 8, 4);
+	logmake_flush(&m);
+	store();
+	cr_assert_eq(branch_keep(seglog, at), 1);
+	cr_assert_eq(branch_list(dir, list, BRANCHES_MAX), 1);
+	return list[0];
+}
+
+Test(branch, content_is_counted)
+{
+	struct branch b = known_branch();
+	struct branch_content c;
+
+	cr_assert_eq(branch_content(dir, &b, 0, &c), 0);
+	cr_assert(c.counted);
+	cr_assert_eq(c.records, 6);
+	cr_assert_eq(c.writes, 4);
+	cr_assert_eq(c.written_bytes, (16 + 16 + 4 + 8) * 512);
+	cr_assert_eq(c.changed.nr, 2);
+	cr_assert_eq(c.changed.list[0].sector, 100);
+	cr_assert_eq(c.changed.list[0].end, 124);
+	cr_assert_eq(c.changed.list[1].sector, 4096);
+	cr_assert(c.kept_ns);
+	branch_content_free(&c);
+	/* a deadline that has passed: said so, and no error */
+	cr_assert_eq(branch_content(dir, &b, 1, &c), 0);
+	cr_assert_not(c.counted);
+	branch_content_free(&c);
+}
+
+Test(branch, a_branch_without_its_segments_is_not_counted)
+{
+	struct branch b = { .epoch = 9, .first_lsn = 64 };
+	struct branch_content c;
+
+	cr_assert_eq(branch_content(dir, &b, 0, &c), -ENOENT);
+	cr_assert_not(c.counted);
+	branch_content_free(&c);
+	b = known_branch();
+	b.end_lsn += 64;	/* as if its last segment were gone */
+	cr_assert_eq(branch_content(dir, &b, 0, &c), 0);
+	cr_assert_not(c.counted);
+	branch_content_free(&c);
+}
+
+static void read_at(int fd, uint64_t sector, uint8_t *to, unsigned sectors)
+{
+	cr_assert_eq(pread(fd, to, sectors * 512, sector * 512), sectors * 512);
+}
+
+Test(branch, extract_writes_what_it_wrote_and_nothing_else)
+{
+	struct branch b = known_branch();
+	int fd = open(tmpdir_path(dir, "image"), O_RDWR | O_CREAT, 0600);
+	uint8_t got[32 * 512], want[16 * 512], before[512];
+
+	cr_assert_eq(ftruncate(fd, 8192 * 512), 0);
+	memset(before, 0x5a, sizeof(before));
+	cr_assert_eq(pwrite(fd, before, 512, 99 * 512), 512);
+	cr_assert_eq(pwrite(fd, before, 512, 900 * 512), 512);
+	cr_assert_eq(branch_extract(dir, &b, fd, 8192), 0);
+	read_at(fd, 99, got, 1);
+	cr_assert_arr_eq(got, before, 512);
+	read_at(fd, 900, got, 1);
+	cr_assert_arr_eq(got, before, 512, "a resync changes nothing");
+	/* the second write stands over the first, the discard over the first only */
+	logmake_copy(&m, b.first_lsn + 64, want, 4 * 512);
+	read_at(fd, 100, got, 4);
+	cr_assert_arr_eq(got, want, 4 * 512);
+	memset(want, 0, 4 * 512);
+	read_at(fd, 104, got, 4);
+	cr_assert_arr_eq(got, want, 4 * 512);
+	logmake_copy(&m, b.first_lsn + 2 * 64 + 16 * 512, want, 16 * 512);
+	read_at(fd, 108, got, 16);
+	cr_assert_arr_eq(got, want, 16 * 512);
+	/* a store that is smaller than what was written is another one */
+	cr_assert_eq(branch_extract(dir, &b, fd, 4000), -EBADMSG);
+	close(fd);
+	unlink(tmpdir_path(dir, "image"));
+}
+
+Test(branch, extract_tells_damage)
+{
+	struct branch b = known_branch();
+	char name[BRANCH_NAME_BYTES], path[512];
+	struct dirent *e;
+	int fd, image;
+	DIR *d;
+
+	branch_name(&b, name);
+	snprintf(path, sizeof(path), "%.200s/%s", dir, name);
+	d = opendir(path);
+	while ((e = readdir(d)) && !strstr(e->d_name, ".log"))
+		;
+	cr_assert_not_null(e);
+	fd = openat(dirfd(d), e->d_name, O_WRONLY);
+	cr_assert_eq(pwrite(fd, "damage", 6, 4096 + (b.first_lsn & 4095) + 64 + 300), 6);
+	close(fd);
+	closedir(d);
+	image = open(tmpdir_path(dir, "image"), O_RDWR | O_CREAT, 0600);
+	cr_assert_eq(branch_extract(dir, &b, image, 8192), -EBADMSG);
+	close(image);
+	unlink(tmpdir_path(dir, "image"));
+}
+
+Test(branch, drop_removes_one_and_tells_when_there_is_none)
+{
+	struct branch b = known_branch(), list[BRANCHES_MAX], other = b;
+
+	other.first_lsn += 64;
+	cr_assert_eq(branch_drop(dir, &other), -ENOENT);
+	cr_assert_eq(branch_list(dir, list, BRANCHES_MAX), 1);
+	cr_assert_eq(branch_drop(dir, &b), 0);
+	cr_assert_eq(branch_list(dir, list, BRANCHES_MAX), 0);
+	cr_assert_eq(branch_drop(dir, &b), -ENOENT);
 }
