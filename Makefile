@@ -92,8 +92,8 @@ $(B)/tests/tools/%: $(B)/tests/tools/%.o $(TLIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# It runs dagctl, which lies beside the directory of the tests.
-$(B)/tests/unit/test_health_rpc: | $(B)/dagctl
+# They run dagctl, which lies beside the directory of the tests.
+$(addprefix $(B)/tests/unit/,test_health_rpc test_branch_rpc): | $(B)/dagctl
 
 # Its devices are files: what asks the kernel about them is answered by itself.
 $(B)/tests/tools/memnode: LDFLAGS += -Wl,--wrap=blockdev_size,--wrap=blockdev_signature \

@@ -32,6 +32,9 @@ int client_stream(struct cmd *cmd, const char *method, struct json_object *param
 int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The result as JSON on stdout. */
 void print_json(struct json_object *obj);
+/* cmd_life.c: is --yes given (it is taken out of params), or does a person say so to
+ * `what`? Where nobody can be asked: no, and that is said. */
+bool agreed(struct cmd *cmd, const char *what);
 /* From now on Ctrl-C says `text` (what goes on without us) and ends dagctl. */
 void on_interrupt(const char *text);
 

@@ -22,8 +22,7 @@ static bool ask(const char *question, char *ret, int cap)
 	return true;
 }
 
-/* True: --yes was given, or a person says so. */
-static bool agreed(struct cmd *cmd, const char *what)
+bool agreed(struct cmd *cmd, const char *what)
 {
 	bool yes = obj_bool(cmd->params, "yes");
 	char text[32];

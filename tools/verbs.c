@@ -301,6 +301,26 @@ static const struct cli_opt member_remove_opts[] = {
 	OPT_END
 };
 
+static const struct cli_opt branch_list_opts[] = {
+	{ "--full", CLI_FLAG, NULL, "full", "also which sectors were written", false, NULL },
+	OPT_END
+};
+
+static const struct cli_opt branch_extract_opts[] = {
+	{ "--to", CLI_PATH, "FILE", "to", "new file, as large as the store: what was written in its "
+	  "place, holes elsewhere", false, NULL },
+	{ "--onto", CLI_PATH, "IMAGE", "onto", "write it over an image or device of the store as it was "
+	  "where the branch begins", false, NULL },
+	YES,
+	OPT_END
+};
+
+static const struct cli_opt branch_drop_opts[] = {
+	{ "--member", CLI_TEXT, "MEMBER", "member", "member that keeps it (found out)", false, NULL },
+	YES,
+	OPT_END
+};
+
 const struct cli_verb verbs[] = {
 	{ "group", "create", ONE("NAME", "name"), group_create_opts,
 	  "make a new group with this member as its founder",
@@ -431,7 +451,9 @@ const struct cli_verb verbs[] = {
 	  "dagctl status\n", cmd_status },
 	{ "watch", NULL, NO_ARGS, watch_opts, "the same, live",
 	  "dagctl watch --interval 500ms\ndagctl watch --count 3 >log\n", cmd_watch },
-	{ "log", "list", ONE("DIR|STORE", "dir"), no_opts, "log segments of a directory or store here",
+	{ "log", "list", ONE("DIR|STORE", "dir"), no_opts,
+	  "log segments of a directory or store here; of a passive copy also the points that can be "
+	  "reached, and the marks among them",
 	  "dagctl log list pg\n", cmd_log_list },
 	{ "log", "dump", ONE("DIR|STORE", "dir"), log_dump_opts, "records of the log",
 	  "dagctl log dump pg --from 1048576 --to 2097152\n"
@@ -439,6 +461,21 @@ const struct cli_verb verbs[] = {
 	{ "log", "verify", ONE("DIR|STORE", "dir"), no_opts,
 	  "check every segment, record and checksum",
 	  "dagctl log verify /var/lib/dag/log/pg\n", cmd_log_verify },
+	{ "branch", "list", MAYBE("STORE", "store"), branch_list_opts,
+	  "tails that former actives wrote and nobody else had, kept on all members",
+	  "dagctl branch list\ndagctl branch list pg --full\n", cmd_branch_list },
+	{ "branch", "dump", TWO("STORE", "store", "BRANCH", "branch"), log_dump_opts,
+	  "its records; on the member that keeps it",
+	  "dagctl branch dump pg branch-3-1099511627776\n", cmd_branch_dump },
+	{ "branch", "extract", TWO("STORE", "store", "BRANCH", "branch"), branch_extract_opts,
+	  "the sectors it wrote, into a file or over an image; on the member that keeps it",
+	  "dagctl branch extract pg branch-3-1099511627776 --to /var/tmp/pg.tail\n"
+	  "dagctl branch extract pg branch-3-1099511627776 --onto /var/tmp/pg.backup\n",
+	  cmd_branch_extract },
+	{ "branch", "drop", TWO("STORE", "store", "BRANCH", "branch"), branch_drop_opts,
+	  "remove it for good, and have its room back",
+	  "dagctl branch drop pg branch-3-1099511627776\n"
+	  "dagctl branch drop pg branch-3-1099511627776 --member node1 --yes\n", cmd_branch_drop },
 	{ "mark", NULL, TWO("STORE", "store", "NAME", "name"), no_opts,
 	  "put a named point into the log of a store",
 	  "dagctl mark pg before-upgrade\n", cmd_mark },

@@ -67,6 +67,13 @@ int cmd_metrics(struct cmd *cmd);
 int cmd_log_list(struct cmd *cmd);
 int cmd_log_dump(struct cmd *cmd);
 int cmd_log_verify(struct cmd *cmd);
+/* The log directory of a store's copy on this host; 0, or the error was printed. */
+int log_dir_of(struct cmd *cmd, const char *store, char *ret, size_t len);
+/* cmd_branch.c */
+int cmd_branch_list(struct cmd *cmd);
+int cmd_branch_dump(struct cmd *cmd);
+int cmd_branch_extract(struct cmd *cmd);
+int cmd_branch_drop(struct cmd *cmd);
 /* cmd_events.c */
 int cmd_events_list(struct cmd *cmd);
 int cmd_events_follow(struct cmd *cmd);

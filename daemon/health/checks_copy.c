@@ -193,8 +193,8 @@ void check_branches(const struct health_snapshot *s, struct health_report *r)
 			       "tail%s of store %s that became no part of it", c->member, c->branches,
 			       c->branches == 1 ? "" : "s", c->store);
 		health_effect(f, "writes of a former active that nobody else had, and that take room");
-		health_cure(f, "dagctl copy status %s --full shows them, dagctl log dump reads them; when "
-			    "nothing in them is needed, remove the branch files in the log directory",
-			    c->store);
+		health_cure(f, "dagctl branch list %s shows them; on %s dagctl branch dump or branch extract "
+			    "gives what they hold; when nothing in them is needed, dagctl branch drop",
+			    c->store, c->member);
 	}
 }

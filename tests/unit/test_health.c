@@ -496,7 +496,7 @@ static const struct plant {
 	{ ships_much, "copy-queue", HEALTH_WARNING, "pg", "n2", "640 MiB", "iostat" },
 	{ replays_late, "replay-queue", HEALTH_WARNING, "pg", "n2", "100 s beyond its lag", "iostat" },
 	{ replays_much, "replay-queue", HEALTH_WARNING, "pg", "n2", "4096 MiB wait", "iostat" },
-	{ tail_kept, "branches", HEALTH_WARNING, "pg", "n2", "2 tails", "dagctl copy status pg --full" },
+	{ tail_kept, "branches", HEALTH_WARNING, "pg", "n2", "2 tails", "dagctl branch list pg" },
 };
 
 #define NR_PLANTS	(sizeof(plants) / sizeof(plants[0]))
