@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "daemon/log/logdump.h"
+#include "daemon/log/record_walk.h"
 #include "tools/client.h"
 #include "tools/fmt.h"
 #include "tools/verbs.h"
@@ -110,7 +111,8 @@ static int see_record(void *ctx, const struct dagtap_rec *rec, const void *paylo
 	o = json_object_new_object();
 	fmt_time(pt->last_ns, when);
 	json_object_object_add(o, "name", json_object_new_string_len(payload, le32toh(rec->payload)));
-	json_object_object_add(o, "lsn", json_object_new_int64(le64toh(rec->lsn)));
+	/* where its record ends, as dagctl mark said */
+	json_object_object_add(o, "lsn", json_object_new_int64(le64toh(rec->lsn) + rec_bytes(rec)));
 	json_object_object_add(o, "time", json_object_new_string(when));
 	json_object_array_add(pt->marks, o);
 	return 0;
