@@ -9,7 +9,7 @@
 #   sim        SEEDS (10000) groups of the simulator from SEED_BASE (1) on
 #   sim-mutants  each deliberate fault of tests/sim/mutants must be found by it
 #   lab        the suites that need real kernels (QEMU)
-#   demo       two guests, PostgreSQL, a planned move
+#   demo       three guests, PostgreSQL, a planned move, a kill and its take-over
 #   bench      figures: tap, commit, replay, shipping
 #   install    DESTDIR, PREFIX honoured
 # Variables
