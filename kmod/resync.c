@@ -66,6 +66,17 @@ out:
 	return rc;
 }
 
+static bool reads_as_zeroes(const struct store *s, u32 bytes)
+{
+	u32 done;
+
+	for (done = 0; done < bytes; done += PAGE_SIZE)
+		if (memchr_inv(page_address(s->resync_pages[done >> PAGE_SHIFT]), 0,
+			       min_t(u32, bytes - done, PAGE_SIZE)))
+			return false;
+	return true;
+}
+
 /* May records of the daemon enter the log? Caller holds s->lock. */
 static int may_log(const struct store *s)
 {
@@ -95,7 +106,7 @@ static int log_extent(struct store *s, struct dagtap_resync *arg)
 		.type = DAGTAP_REC_RESYNC,
 		.sector = arg->sector,
 		.sectors = arg->bytes >> SECTOR_SHIFT,
-		.payload = arg->bytes,
+		.payload = reads_as_zeroes(s, arg->bytes) ? 0 : arg->bytes,
 		.time_ns = ktime_get_real_ns(),
 	};
 	struct dagtap_resv resv;
@@ -112,10 +123,10 @@ static int log_extent(struct store *s, struct dagtap_resync *arg)
 	if (rc)
 		return rc == -ENOSPC || rc == -EOVERFLOW ? -EAGAIN : rc;
 
-	for (done = 0; done < arg->bytes; done += PAGE_SIZE)
+	for (done = 0; done < spec.payload; done += PAGE_SIZE)
 		crc = dagtap_ring_write(&s->ring, &resv, done,
 					page_address(s->resync_pages[done >> PAGE_SHIFT]),
-					min_t(u32, arg->bytes - done, PAGE_SIZE), crc);
+					min_t(u32, spec.payload - done, PAGE_SIZE), crc);
 	spin_lock_irq(&s->lock);
 	if (dagtap_ring_commit(&s->ring, &resv, crc))
 		shring_publish(s);

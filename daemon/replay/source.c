@@ -60,6 +60,13 @@ static bool starts_here(struct replay *rp)
 	       !seglog_next_start(rp->conf.log, rp->cur.lsn - 1, &start) && start == rp->cur.lsn;
 }
 
+static uint8_t type_of_piece(const struct dagtap_rec *rec)
+{
+	if (rec->type == DAGTAP_REC_RESYNC)
+		return rec->payload ? DAGTAP_REC_DATA : DAGTAP_REC_ZEROES;
+	return rec->type;
+}
+
 /* 1: done, 0: the batch ends before it */
 static int add_extent(struct replay *rp, const struct view *v, const struct dagtap_rec *rec,
 		      const uint8_t *payload)
@@ -67,7 +74,7 @@ static int add_extent(struct replay *rp, const struct view *v, const struct dagt
 	struct piece p = {
 		.sector = le64toh(rec->sector),
 		.lsn = rp->cur.lsn,
-		.type = rec->type == DAGTAP_REC_RESYNC ? DAGTAP_REC_DATA : rec->type,
+		.type = type_of_piece(rec),
 		.nounmap = le16toh(rec->flags) & DAGTAP_RECF_NOUNMAP,
 	};
 	uint64_t sectors = le32toh(rec->sectors), bytes = sectors * DAGTAP_SECTOR;

@@ -117,7 +117,7 @@ static int inspect_one(struct inspect *in, uint64_t end, inspect_fn fn, void *ct
 	in->time_ns = le64toh(rec.time_ns);
 	in->records++;
 	if (rec.type == DAGTAP_REC_RESYNC) {
-		in->resync_bytes += payload;
+		in->resync_bytes += (uint64_t)le32toh(rec.sectors) * DAGTAP_SECTOR;
 		in->resync_sector = le64toh(rec.sector) + le32toh(rec.sectors);
 	}
 	return 1;

@@ -29,7 +29,7 @@ struct inspect {
 	uint32_t seq;		/* of the newest accepted record */
 	uint64_t time_ns;
 	uint64_t records;
-	uint64_t resync_bytes;	/* of RESYNC records accepted */
+	uint64_t resync_bytes;	/* of extents of RESYNC records accepted */
 	uint64_t resync_sector;	/* end of the newest of them */
 	char why[128];		/* of a refusal */
 };

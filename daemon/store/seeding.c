@@ -109,7 +109,7 @@ static int recover_record(void *ctx, const struct dagtap_rec *rec, const void *p
 	struct passive *p = ctx;
 
 	if (rec->type == DAGTAP_REC_RESYNC) {
-		p->in.resync_bytes += le32toh(rec->payload);
+		p->in.resync_bytes += (uint64_t)le32toh(rec->sectors) * DAGTAP_SECTOR;
 		/* Of another copy's seed it says nothing about ours. */
 		if (memcmp(p->seed.id, no_id, 16))
 			p->seed.cursor = le64toh(rec->sector) + le32toh(rec->sectors);

@@ -26,7 +26,7 @@
 
 #define DAG_PORT		64327
 #define DAG_WIRE_MAGIC		0x31474144u	/* "DAG1" */
-#define DAG_WIRE_VERSION	2u	/* 2: RESUME_BRANCH */
+#define DAG_WIRE_VERSION	3u	/* 2: RESUME_BRANCH; 3: RESYNC of zeroes */
 
 enum dag_kind {
 	DAG_KIND_RPC = 1,

@@ -25,7 +25,7 @@
 #include <linux/ioctl.h>
 
 #define DAGTAP_ABI_MAJOR	1
-#define DAGTAP_ABI_MINOR	1
+#define DAGTAP_ABI_MINOR	2
 
 #define DAGTAP_ALIGN		64u
 #define DAGTAP_SECTOR		512u
@@ -47,7 +47,8 @@ enum dagtap_rec_type {
 	DAGTAP_REC_DISCARD,	/* content of the extent is undefined after */
 	DAGTAP_REC_ZEROES,	/* the extent reads as zeroes after */
 	DAGTAP_REC_FAIL,	/* a logged write to the extent failed locally */
-	DAGTAP_REC_RESYNC,	/* content of the extent as read under the range lock */
+	DAGTAP_REC_RESYNC,	/* content of the extent as read under the range lock;
+				 * no payload: it reads as zeroes */
 	DAGTAP_REC_MARK,	/* a named point; payload = name, <= DAGTAP_MARK_MAX */
 	DAGTAP_REC_STATE,	/* change of the log itself, see kind */
 	DAGTAP_REC_TYPES	/* first number that is not a type */
@@ -282,7 +283,8 @@ struct dagtap_mode_set {
 };
 
 /*
- * Read an extent under the range lock and log it as RESYNC. Blocks. -EAGAIN: less
+ * Read an extent under the range lock and log it as RESYNC, without a payload where
+ * all of it is zero. Blocks. -EAGAIN: less
  * than a quarter of the ring would stay free for writers; -ESTALE: TRACKING;
  * -EPERM: not ACTIVE. The bit of a region whose LSN is unknown can be cleared
  * after RESYNC records covered it from its first to its last sector in order.

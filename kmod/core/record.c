@@ -39,9 +39,11 @@ static bool payload_fits(const struct dagtap_rec_spec *s)
 {
 	switch (s->type) {
 	case DAGTAP_REC_DATA:
-	case DAGTAP_REC_RESYNC:
 		return s->payload <= DAGTAP_PAYLOAD_MAX &&
 		       s->payload == (__u64)s->sectors * DAGTAP_SECTOR;
+	case DAGTAP_REC_RESYNC:
+		return s->sectors <= DAGTAP_PAYLOAD_MAX / DAGTAP_SECTOR &&
+		       (s->payload == 0 || s->payload == s->sectors * DAGTAP_SECTOR);
 	case DAGTAP_REC_MARK:
 		return s->payload <= DAGTAP_MARK_MAX;
 	case DAGTAP_REC_STATE:

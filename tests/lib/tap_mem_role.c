@@ -303,6 +303,7 @@ static int no_room(int rc)
 static int resync_locked(struct mem_store *s, struct mem_io *io, uint8_t *buf, uint64_t *ret_lsn)
 {
 	uint32_t bytes = io->spec.payload;
+	bool zeroes;
 	ssize_t n;
 	int rc;
 
@@ -313,7 +314,10 @@ static int resync_locked(struct mem_store *s, struct mem_io *io, uint8_t *buf, u
 	mem_flight_add(s, io);
 	pthread_mutex_unlock(&s->lock);
 	n = pread(s->dev_fd, buf, bytes, (off_t)(io->sector * 512));
+	zeroes = n > 0 && !buf[0] && !memcmp(buf, buf + 1, (size_t)n - 1);
 	pthread_mutex_lock(&s->lock);
+	if (zeroes)
+		io->spec.payload = 0;
 	rc = n == (ssize_t)bytes ? may_log(s) : -EIO;
 	if (!rc)
 		rc = put_record(s, &io->spec, s->ring.size / 4, buf, ret_lsn);

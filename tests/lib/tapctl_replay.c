@@ -24,7 +24,8 @@ struct state {
 static int apply(struct state *st, const struct dagtap_rec *rec)
 {
 	__u64 sector = le64_to_cpu(rec->sector), n = le32_to_cpu(rec->sectors);
-	bool zero = rec->type == DAGTAP_REC_ZEROES;
+	bool zero = rec->type == DAGTAP_REC_ZEROES ||
+		    (rec->type == DAGTAP_REC_RESYNC && !rec->payload);
 
 	st->counts[rec->type]++;
 	if (rec->type == DAGTAP_REC_DISCARD && sector + n <= st->sectors)

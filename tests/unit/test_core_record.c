@@ -88,6 +88,10 @@ Test(core_record, refuses_each_impossible_field)
 		{ { .type = DAGTAP_REC_STATE, .kind = 1, .payload = 63 }, DAGTAP_REC_EPAYLOAD },
 		{ { .type = DAGTAP_REC_DISCARD, .sectors = 1, .payload = 64 }, DAGTAP_REC_EPAYLOAD },
 		{ { .type = DAGTAP_REC_FAIL, .sectors = 1, .payload = 1 }, DAGTAP_REC_EPAYLOAD },
+		{ { .type = DAGTAP_REC_RESYNC, .sectors = 2, .payload = 512 }, DAGTAP_REC_EPAYLOAD },
+		{ { .type = DAGTAP_REC_RESYNC, .sectors = 2049 }, DAGTAP_REC_EPAYLOAD },
+		{ { .type = DAGTAP_REC_RESYNC }, DAGTAP_REC_EEXTENT },
+		{ { .type = DAGTAP_REC_RESYNC, .sectors = 2048 }, 0 },	/* zeroes */
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

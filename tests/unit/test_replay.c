@@ -99,6 +99,8 @@ static void tear_down(void)
 
 TestSuite(replay, .init = set_up, .fini = tear_down, .timeout = 100);
 
+#define RESYNC_ZEROES	DAGTAP_REC_TYPES	/* RESYNC of an extent that reads as zeroes */
+
 /* One record into the log and into the model. */
 static void put(uint8_t type, uint64_t sector, uint32_t sectors, uint32_t seed)
 {
@@ -106,6 +108,9 @@ static void put(uint8_t type, uint64_t sector, uint32_t sectors, uint32_t seed)
 		uint64_t lsn = logmake_extent(&m, type, sector, sectors, seed);
 
 		logmake_copy(&m, lsn + 64, model + sector * 512, sectors * 512);
+	} else if (type == RESYNC_ZEROES) {
+		logmake_flags(&m, DAGTAP_REC_RESYNC, 0, sector, sectors);
+		memset(model + sector * 512, 0, sectors * 512);
 	} else if (type == DAGTAP_REC_ZEROES) {
 		logmake_flags(&m, type, seed & 1 ? DAGTAP_RECF_NOUNMAP : 0, sector, sectors);
 		memset(model + sector * 512, 0, sectors * 512);
@@ -124,7 +129,7 @@ static void put_random(unsigned n, unsigned seed)
 	static const uint8_t types[] = {
 		DAGTAP_REC_DATA, DAGTAP_REC_DATA, DAGTAP_REC_DATA, DAGTAP_REC_DATA,
 		DAGTAP_REC_DATA, DAGTAP_REC_RESYNC, DAGTAP_REC_ZEROES, DAGTAP_REC_DISCARD,
-		DAGTAP_REC_FAIL, DAGTAP_REC_FLUSH,
+		DAGTAP_REC_FAIL, DAGTAP_REC_FLUSH, RESYNC_ZEROES,
 	};
 
 	srand(seed);

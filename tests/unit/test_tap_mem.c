@@ -135,7 +135,8 @@ static void copy_apply(const struct dagtap_rec *rec)
 	if (rec->type == DAGTAP_REC_DATA || rec->type == DAGTAP_REC_RESYNC)
 		for (uint32_t i = 0; i < le32toh(rec->payload); i++)
 			copy.image[off + i] = v->base[(from + i) & (v->size - 1)];
-	if (rec->type == DAGTAP_REC_ZEROES)
+	if (rec->type == DAGTAP_REC_ZEROES ||
+	    (rec->type == DAGTAP_REC_RESYNC && !rec->payload))
 		memset(copy.image + off, 0, le32toh(rec->sectors) * 512ull);
 }
 
@@ -455,6 +456,28 @@ static void resync_all(void)
 			copy_follow(true);
 		cr_assert_eq(rc, 0);
 	}
+}
+
+Test(tap_mem, resync_of_zeroes_carries_none)
+{
+	uint8_t *buf = noise(5, 4096);
+	uint64_t before, lsn;
+
+	activate(1);
+	copy_follow(true);
+	before = info().commit_lsn;
+	cr_assert_eq(ops->resync(tap, 0, REGION, &lsn), 0);
+	cr_assert_eq(lsn, before + sizeof(struct dagtap_rec));
+	/* one byte that is not zero, at the end of the extent */
+	memset(buf, 0, 4095);
+	buf[4095] = 1;
+	cr_assert_eq(tap_mem_write(dev, REGION / 512 - 8, buf, 4096, false), 0);
+	before = info().commit_lsn;
+	cr_assert_eq(ops->resync(tap, 0, REGION, &lsn), 0);
+	cr_assert_eq(lsn, before + sizeof(struct dagtap_rec) + REGION);
+	copy_follow(true);
+	expect_equal("after both");
+	free(buf);
 }
 
 Test(tap_mem, full_ring_then_tracking_then_restart)
