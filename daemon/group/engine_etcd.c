@@ -184,6 +184,9 @@ static int read_keys(struct engine_etcd *ee, struct etcd_http *eh, bool linear, 
 		r = -ENOENT;
 	} else {
 		r = take(ee, &rp, full, linear, t0);
+		/* a former generation's, which answers well and would be asked for ever */
+		if (r == -ESTALE || r == -ENODATA)
+			etcd_http_avoid(eh);
 	}
 	pthread_mutex_unlock(&ee->lock);
 	etcd_reply_free(&rp);
@@ -270,7 +273,9 @@ static void *poll_main(void *arg)
 		if (linear)
 			linear_ns = etcd_boot_ns();
 		group = ee->vw.uuid[0];
-		ms = etcd_attempt_ms(ee);
+		/* nothing waits for one that only follows, and its first handshake with
+		 * the later generation may take a while */
+		ms = ee->vw.least ? LINEAR_MS : etcd_attempt_ms(ee);
 		pthread_mutex_unlock(&ee->lock);
 		if (group)
 			read_keys(ee, eh, linear, ms);
@@ -382,6 +387,12 @@ static int op_snapshot(struct engine *en, struct group_state *ret)
 	return r;
 }
 
+static bool is_newer(const struct group_state *gs, const struct group_state *than)
+{
+	return gs->generation > than->generation ||
+	       (gs->generation == than->generation && gs->version > than->version);
+}
+
 /*
  * From a join: the group to be in. Later: what another member knows counts for
  * nothing here but as a place where etcd may be found.
@@ -404,8 +415,7 @@ static int op_learn(struct engine *en, const struct group_state *from)
 			memcpy(ee->vw.uuid, from->uuid, sizeof(ee->vw.uuid));
 		ee->vw.generation = from->generation;
 		default_profile(&ee->vw.gs);
-	} else if (from->generation > ee->vw.gs.generation ||
-		   (from->generation == ee->vw.gs.generation && from->version > ee->vw.gs.version)) {
+	} else if (is_newer(from, &ee->vw.gs) && !(ee->hint.uuid[0] && is_newer(&ee->hint, from))) {
 		r = group_state_copy(&ee->hint, from);
 	}
 	if (!r)

@@ -94,6 +94,7 @@ static int change_read(struct change *ch)
 	memcpy(ch->at.store_mod, ee->vw.store_mod, sizeof(ch->at.store_mod));
 	ch->at.group_mod = ee->vw.group_mod;
 	ch->at.generation = ee->vw.generation;
+	ch->at.cluster = ee->vw.cluster;
 	ch->revision = ee->vw.revision;
 	pthread_mutex_unlock(&ee->lock);
 	if (!r)
@@ -270,8 +271,14 @@ static int change_commit(struct change *ch)
 					    change_fail(ch, -EHOSTUNREACH, NO_MAJORITY);
 		t0 = etcd_boot_ns();
 		r = etcd_txn(ch->eh, ch->tx, ms, &rp);
-		if (!r)
+		if (!r && rp.cluster == ch->at.cluster)
 			break;
+		if (!r) {
+			/* the etcd of a former generation compares other values */
+			etcd_http_avoid(ch->eh);
+			etcd_reply_free(&rp);
+			r = -ENOTCONN;
+		}
 		if (r == -EREMOTEIO && !ch->unsure)
 			return change_fail(ch, r, etcd_http_error(ch->eh));
 		if (r != -ENOTCONN)

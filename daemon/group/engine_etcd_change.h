@@ -24,7 +24,7 @@ struct put {
 struct change {
 	struct engine_etcd *ee;
 	struct etcd_http *eh;
-	struct etcd_view at;		/* uuid, generation and mods that it is based on */
+	struct etcd_view at;		/* uuid, cluster, generation and mods it is based on */
 	struct group_state gs;		/* the copy that is edited */
 	uint64_t revision;		/* everything up to here is in it */
 	uint64_t end_ns;

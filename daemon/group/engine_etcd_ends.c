@@ -90,8 +90,7 @@ void etcd_relay_follow(struct engine_etcd *ee, struct group_state *gs)
 	if (!list)
 		return;
 	/* what is said last counts */
-	newer = ee->hint.uuid[0] && (ee->hint.generation > gs->generation ||
-		(ee->hint.generation == gs->generation && ee->hint.version > gs->version));
+	newer = etcd_hint_newer(ee);
 	if (ee->hint.uuid[0] && !newer)
 		n = targets_of(&ee->hint, list);
 	n += targets_of(gs, list + n);
@@ -120,10 +119,19 @@ static void add_url(char urls[][ETCD_URL_MAX], unsigned *n, const char *address,
 		etcd_client_url(address, port, urls[(*n)++]);
 }
 
+bool etcd_hint_newer(struct engine_etcd *ee)
+{
+	const struct group_state *gs = &ee->vw.gs, *hint = &ee->hint;
+
+	return hint->uuid[0] && (hint->generation > gs->generation ||
+				 (hint->generation == gs->generation && hint->version > gs->version));
+}
+
 /*
  * The group was restored without this host, and it has been let in again: whoever is
- * left of the former generation is not to be asked any more. Until a person does that
- * it stays where it is, and holds no lease (engine_etcd_lease.c).
+ * left of the former generation is not to be asked any more, nor believed (vw.least):
+ * their majority is a good one, and would keep this host with them. Until a person does
+ * that it stays where it is, and holds no lease (engine_etcd_lease.c).
  */
 static bool goes_on(struct engine_etcd *ee)
 {
@@ -134,32 +142,58 @@ static bool goes_on(struct engine_etcd *ee)
 	       ((self && !self->stopped) || !strcmp(hint->witness.name, ee->self));
 }
 
+/*
+ * Members of a state that vote, or that do not and may have begun to. One that is
+ * stopped and has no vote is left out: what runs there, if anything, is of a former
+ * generation. Where this host is stopped itself it cannot tell, and asks everybody.
+ */
+static void add_members(struct engine_etcd *ee, struct group_state *gs, bool voters,
+			char urls[][ETCD_URL_MAX], unsigned *n)
+{
+	const struct group_member *self = group_find_member(gs, ee->self);
+	uint32_t i;
+
+	for (i = 0; i < gs->nr_members; i++) {
+		const struct group_member *mb = &gs->members[i];
+
+		if (mb == self || mb->voter != voters)
+			continue;
+		if (voters || !mb->stopped || (self && self->stopped))
+			add_url(urls, n, mb->address, mb->port);
+	}
+}
+
+static void add_witness(struct group_state *gs, char urls[][ETCD_URL_MAX], unsigned *n)
+{
+	if (gs->witness.name[0])
+		add_url(urls, n, gs->witness.address, gs->witness.port);
+}
+
 /* Voters, this host's first; then whoever may have become one meanwhile. */
 static unsigned own_urls(struct engine_etcd *ee, char urls[][ETCD_URL_MAX])
 {
 	struct group_state *gs = &ee->vw.gs, *hint = &ee->hint;
 	struct group_member *self = group_find_member(gs, ee->self);
 	unsigned n = 0;
-	uint32_t i;
 
-	for (i = 0; goes_on(ee) && i < hint->nr_members; i++)
-		if (hint->members[i].voter)
-			add_url(urls, &n, hint->members[i].address, hint->members[i].port);
+	if (goes_on(ee)) {
+		add_members(ee, hint, true, urls, &n);
+		add_witness(hint, urls, &n);
+		add_members(ee, hint, false, urls, &n);
+		return n;
+	}
 	if (self && self->voter)
 		add_url(urls, &n, self->address, self->port);
 	if (gs->witness.voter && !strcmp(gs->witness.name, ee->self))
-		add_url(urls, &n, gs->witness.address, gs->witness.port);
-	for (i = 0; i < gs->nr_members; i++)
-		if (gs->members[i].voter && &gs->members[i] != self)
-			add_url(urls, &n, gs->members[i].address, gs->members[i].port);
-	if (gs->witness.name[0])
-		add_url(urls, &n, gs->witness.address, gs->witness.port);
-	for (i = 0; hint->uuid[0] && i < hint->nr_members; i++)
-		if (hint->members[i].voter)
-			add_url(urls, &n, hint->members[i].address, hint->members[i].port);
-	for (i = 0; i < gs->nr_members; i++)
-		if (!gs->members[i].voter)
-			add_url(urls, &n, gs->members[i].address, gs->members[i].port);
+		add_witness(gs, urls, &n);
+	add_members(ee, gs, true, urls, &n);
+	add_witness(gs, urls, &n);
+	if (etcd_hint_newer(ee))
+		add_members(ee, hint, true, urls, &n);
+	add_members(ee, gs, false, urls, &n);
+	/* one that votes no more, and may not know it yet, still answers itself */
+	if (self && !self->voter)
+		add_url(urls, &n, self->address, self->port);
 	return n;
 }
 
@@ -185,6 +219,7 @@ void etcd_set_endpoints(struct engine_etcd *ee)
 	char urls[ETCD_ENDPOINTS_MAX][ETCD_URL_MAX];
 	unsigned n = ee->url[0] ? given_urls(ee->url, urls) : own_urls(ee, urls);
 
+	ee->vw.least = goes_on(ee) ? ee->hint.generation : 0;
 	etcd_endpoints_set(ee->ee, urls, n);
 	if (!ee->url[0])
 		etcd_relay_follow(ee, &ee->vw.gs);

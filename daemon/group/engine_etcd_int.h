@@ -84,6 +84,8 @@ unsigned etcd_attempt_ms(struct engine_etcd *ee);	/* with the lock */
 int etcd_save(struct engine_etcd *ee);
 
 /* ---- engine_etcd_ends.c ---- */
+/* Has a member told of a state that is newer than the copy? With the lock. */
+bool etcd_hint_newer(struct engine_etcd *ee);
 void etcd_set_endpoints(struct engine_etcd *ee);	/* with the lock */
 /* The relay is there if this member needs one, and knows where the others are by this
  * state. With the lock. */

@@ -116,10 +116,18 @@ static int renew_once(struct engine_etcd *ee, uint64_t *ret_deadline, uint64_t *
 	r = etcd_txn(ee->renew_eh, tx, timeout_ms, &rp);
 	etcd_txn_free(tx);
 	pthread_mutex_lock(&ee->lock);
-	if (r)
+	/* the etcd of a former generation compares other values: it has fenced nobody */
+	if (!r && rp.cluster != ee->vw.cluster) {
+		etcd_http_avoid(ee->renew_eh);
+		etcd_reply_free(&rp);
+		r = -EAGAIN;
+		snprintf(ee->error, sizeof(ee->error), "%.150s: of another cluster",
+			 etcd_http_asked(ee->renew_eh));
+	} else if (r) {
 		snprintf(ee->error, sizeof(ee->error), "%.199s", etcd_http_error(ee->renew_eh));
-	else
+	} else {
 		etcd_note_contact(ee, t0);
+	}
 	host = etcd_view_host(&ee->vw, ee->self);
 	if (!r && rp.succeeded && host && rp.revision > host->lease_rev) {
 		host->lease_rev = rp.revision;

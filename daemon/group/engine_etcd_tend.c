@@ -546,6 +546,13 @@ static void count_voters(struct engine_etcd *ee)
 	free(ms);
 }
 
+/* One that is to vote no more ends by itself when the cluster lets it go; then there is
+ * nothing to wait for, and it is not started again. */
+static bool is_over(const struct engine_etcd *ee, const struct etcd_child_view *cv)
+{
+	return !cv->pid || now_ms() - ee->useless_since_ms > END_AFTER_MS;
+}
+
 int engine_etcd_care(struct engine *en)
 {
 	struct engine_etcd *ee = to_etcd(en);
@@ -584,8 +591,10 @@ int engine_etcd_care(struct engine *en)
 		r = etcd_child_end(ee->child);
 		return r ? r : 1;
 	}
+	if (cv.wanted)
+		etcd_child_rest(ee->child, !vote);
 	if (!vote)
-		return cv.wanted && now_ms() - ee->useless_since_ms > END_AFTER_MS ? end_own(ee) : 0;
+		return cv.wanted && is_over(ee, &cv) ? end_own(ee) : 0;
 	if (cv.wanted && cv.pid)
 		return etcd_child_times(ee->child, beat, election);
 	/*

@@ -33,6 +33,7 @@ struct etcd_child {
 	pthread_cond_t changed;		/* the thread has done what was asked */
 	struct etcd_child_start start;
 	bool wanted, restart, stop, abandon;
+	bool rest;			/* not to be started again when it has ended */
 	uint64_t asked, done;		/* turns of the thread */
 	struct etcd_child_view view;
 	int kick_fd;
@@ -230,7 +231,7 @@ static void *child_thread(void *arg_)
 {
 	struct etcd_child *ec = arg_;
 	struct etcd_child_start *st = malloc(sizeof(*st));
-	bool wanted, restart, stop, abandon;
+	bool wanted, restart, stop, abandon, rest;
 	uint64_t asked, n;
 
 	if (!st)
@@ -238,6 +239,7 @@ static void *child_thread(void *arg_)
 	for (;;) {
 		struct pollfd pfd[2] = { { .fd = ec->kick_fd, .events = POLLIN },
 					 { .fd = ec->pidfd, .events = POLLIN } };
+		int idle_ms;
 
 		pthread_mutex_lock(&ec->lock);
 		*st = ec->start;
@@ -246,6 +248,7 @@ static void *child_thread(void *arg_)
 		ec->restart = false;
 		stop = ec->stop;
 		abandon = ec->abandon;
+		rest = ec->rest;
 		asked = ec->asked;
 		pthread_mutex_unlock(&ec->lock);
 		if (abandon)
@@ -259,7 +262,7 @@ static void *child_thread(void *arg_)
 			put_down(ec);
 		if (restart)
 			ec->pause_ms = ec->not_before_ms = 0;
-		if (!stop && wanted && !ec->pid && now_ms() >= ec->not_before_ms)
+		if (!stop && wanted && !rest && !ec->pid && now_ms() >= ec->not_before_ms)
 			try_start(ec, st);
 		note(ec, NULL);
 		pthread_mutex_lock(&ec->lock);
@@ -269,7 +272,8 @@ static void *child_thread(void *arg_)
 		if (stop)
 			break;
 		pfd[1].fd = ec->pidfd;
-		if (poll(pfd, 2, wanted ? wait_ms(ec) : -1) > 0 && pfd[0].revents &&
+		idle_ms = wanted && (ec->pid || !rest) ? wait_ms(ec) : -1;
+		if (poll(pfd, 2, idle_ms) > 0 && pfd[0].revents &&
 		    read(ec->kick_fd, &n, sizeof(n)) < 0)
 			log_err("engine err=\"%m\"");
 	}
@@ -376,6 +380,7 @@ int etcd_child_begin(struct etcd_child *ec, const struct etcd_child_start *start
 		return r;
 	pthread_mutex_lock(&ec->order);
 	pthread_mutex_lock(&ec->lock);
+	ec->rest = false;
 	if (ec->wanted && ec->start.id == start->id && !strcmp(ec->start.token, start->token)) {
 		if (!ec->view.pid && strcmp(ec->start.cluster, start->cluster)) {
 			r = etcd_start_save(ec->dir, start);
@@ -413,7 +418,7 @@ int etcd_child_end(struct etcd_child *ec)
 	snprintf(path, sizeof(path), "%s/%s", ec->dir, ETCD_MEMBER_FILE);
 	pthread_mutex_lock(&ec->order);
 	pthread_mutex_lock(&ec->lock);
-	ec->wanted = ec->view.wanted = false;
+	ec->wanted = ec->view.wanted = ec->rest = false;
 	turn(ec);
 	if (unlink(path) && errno != ENOENT)
 		r = -errno;
@@ -422,6 +427,18 @@ int etcd_child_end(struct etcd_child *ec)
 	pthread_mutex_unlock(&ec->lock);
 	pthread_mutex_unlock(&ec->order);
 	return r;
+}
+
+void etcd_child_rest(struct etcd_child *ec, bool on)
+{
+	pthread_mutex_lock(&ec->order);
+	pthread_mutex_lock(&ec->lock);
+	if (ec->rest != on) {
+		ec->rest = on;
+		turn(ec);
+	}
+	pthread_mutex_unlock(&ec->lock);
+	pthread_mutex_unlock(&ec->order);
 }
 
 int etcd_child_times(struct etcd_child *ec, uint32_t heartbeat_ms, uint32_t election_ms)

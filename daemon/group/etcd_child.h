@@ -57,6 +57,9 @@ int etcd_child_begin(struct etcd_child *ec, const struct etcd_child_start *start
 		     size_t errlen);
 /* No voter any more: end it, remove its data. */
 int etcd_child_end(struct etcd_child *ec);
+/* on: the cluster has let it go, so once it has ended it is not started again. Until off,
+ * or the next begin or end. */
+void etcd_child_rest(struct etcd_child *ec, bool on);
 /* Other times from the next start on; restarts it if they differ. */
 int etcd_child_times(struct etcd_child *ec, uint32_t heartbeat_ms, uint32_t election_ms);
 void etcd_child_look(struct etcd_child *ec, struct etcd_child_view *ret);

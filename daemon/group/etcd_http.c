@@ -284,6 +284,12 @@ const char *etcd_http_asked(const struct etcd_http *eh)
 	return eh->asked;
 }
 
+void etcd_http_avoid(struct etcd_http *eh)
+{
+	if (!eh->only[0])
+		mark(eh->ee, eh->asked, false);
+}
+
 void etcd_http_only(struct etcd_http *eh, const char *url)
 {
 	snprintf(eh->only, sizeof(eh->only), "%s", url);

@@ -51,6 +51,8 @@ void etcd_http_close(struct etcd_http *eh);		/* NULL is fine */
 /* Why the last call failed; the endpoint that it asked. */
 const char *etcd_http_error(const struct etcd_http *eh);
 const char *etcd_http_asked(const struct etcd_http *eh);
+/* The last answer was whole and is of no use: its endpoint is avoided, as if it were bad. */
+void etcd_http_avoid(struct etcd_http *eh);
 /* Only this endpoint from now on; "": all again. */
 void etcd_http_only(struct etcd_http *eh, const char *url);
 

@@ -379,10 +379,11 @@ static int check_full(struct etcd_view *vw, const struct etcd_reply *rp, char *e
 		return -ENODATA;
 	}
 	r = take_decimal(kv, &g, err, errlen);
-	if (!r && (g < vw->generation ||
+	if (!r && (g < vw->generation || g < vw->least ||
 		   (vw->cluster && rp->cluster != vw->cluster && g == vw->generation))) {
 		snprintf(err, errlen, "engine: another cluster of generation %" PRIu64
-			 ", the group is at %" PRIu64, g, vw->generation);
+			 ", the group is at %" PRIu64, g,
+			 vw->least > vw->generation ? vw->least : vw->generation);
 		r = -ESTALE;
 	}
 	return r;
@@ -394,7 +395,8 @@ int etcd_view_read(struct etcd_view *vw, const struct etcd_reply *rp, bool full,
 	int r = 0, changed = 0;
 	unsigned i;
 
-	if (vw->cluster && rp->cluster != vw->cluster && !full)
+	if (!full && (vw->generation < vw->least ||
+		      (vw->cluster && rp->cluster != vw->cluster)))
 		return -EREMCHG;
 	if (full) {
 		r = check_full(vw, rp, err, errlen);

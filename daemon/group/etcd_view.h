@@ -31,6 +31,7 @@ struct etcd_view {
 	uint64_t cluster;		/* of etcd; 0: not known yet */
 	uint64_t revision;		/* everything up to here is in */
 	uint64_t generation;
+	uint64_t least;			/* generation that answers must be of; 0: any */
 	struct group_state gs;
 	uint64_t group_mod;
 	uint64_t store_mod[GROUP_STORES_MAX];	/* by index of gs.stores */
@@ -59,7 +60,7 @@ int etcd_view_take(struct etcd_view *vw, const struct etcd_kv *kv, uint64_t seen
 /*
  * The answer to a range over all keys of the group, changed since vw->revision + 1
  * or (full) all of them. -EREMCHG: of another cluster: ask for all. -ENODATA: it does
- * not hold the group. -ESTALE: of an older generation of it. On failure some keys may
+ * not hold the group. -ESTALE: of an older generation of it, or below `least`. On failure some keys may
  * have been taken, which is harmless, and the revision is what it was.
  */
 int etcd_view_read(struct etcd_view *vw, const struct etcd_reply *rp, bool full, uint64_t seen_ns,
