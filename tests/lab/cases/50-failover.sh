@@ -71,12 +71,15 @@ client()
 	lab barrier ready
 	check "the store can be written through its address" wait_for 120 writable
 	bench_on &
+	bench=$!
 	for ((i = 1; i <= rounds && lab_failed == 0; i++)); do
 		one_round "$i"
 	done
 	touch /run/bench.stop
-	pkill pgbench || :
-	wait || :
+	while kill -0 $bench 2>/dev/null; do
+		pkill pgbench || :	# one may just have been started
+		sleep 1
+	done
 	pg_acked >/run/acked
 	say "$(wc -l </run/acked) acknowledged transactions"
 	check "there are some" [ -s /run/acked ]
