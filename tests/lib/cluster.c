@@ -220,6 +220,23 @@ static int make_file(const char *path, uint64_t bytes)
 	return rc;
 }
 
+/* No extent of a seed is all zero, and no two devices begin as the same. */
+static int make_device(const struct node *n, uint64_t bytes)
+{
+	uint8_t stamp = n->host + 1;
+	int rc = make_file(n->device, bytes), fd;
+
+	if (rc)
+		return rc;
+	fd = open(n->device, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (uint64_t at = 0; at < bytes && !rc; at += 4096)
+		rc = pwrite(fd, &stamp, 1, (off_t)at) == 1 ? 0 : -EIO;
+	close(fd);
+	return rc;
+}
+
 static int make_node(struct cluster *cl, unsigned i)
 {
 	struct node *n = &cl->node[i];
@@ -242,7 +259,7 @@ static int make_node(struct cluster *cl, unsigned i)
 	certs_dir(n->creds_dir);
 	rc = certs_join(cl->ca_dir, n->creds_dir, GROUP, n->name);
 	rc = rc ? rc : creds_load(n->creds_dir, &n->creds);
-	rc = rc ? rc : make_file(n->device, cl->conf.sectors * 512);
+	rc = rc ? rc : make_device(n, cl->conf.sectors * 512);
 	rc = rc ? rc : make_file(meta, 1 << 20);
 	return rc ? rc : listen_here(n);
 }
