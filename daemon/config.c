@@ -4,13 +4,13 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/group/state.h"
+#include "daemon/refuse.h"
 #include "daemon/watchdog.h"
 #include "daemon/health/redundancy.h"
 #include "include/dag/wire.h"
@@ -88,17 +88,6 @@ void config_defaults(struct config *ret)
 	strcpy(ret->metrics_address, "127.0.0.1");
 	ret->metrics_port = CONFIG_METRICS_PORT;
 	ret->log_level = LOG_LV_INFO;
-}
-
-static int __attribute__((format(printf, 3, 4)))
-refuse(char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
 }
 
 static int set_number(const struct key *k, const char *value, char *to, char *err, size_t errlen)

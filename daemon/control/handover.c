@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/control/choose.h"
 #include "daemon/control/clientwatch.h"
 #include "daemon/control/control_int.h"
@@ -55,14 +56,6 @@ struct handover {
 	bool had_client;
 	struct group_state gs;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- wishes, with the lock ---------------------------------------------------- */
 

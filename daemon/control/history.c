@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 
 #define RING		1024
@@ -453,20 +454,6 @@ void history_add(struct history *h, const char *kind, const char *store, struct 
 
 /* ---- reading ------------------------------------------------------------------- */
 
-static struct timespec after_ms(unsigned ms)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += ms % 1000 * 1000000L;
-	if (ts.tv_nsec >= 1000000000L) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000L;
-	}
-	return ts;
-}
-
 uint64_t history_last_seq(struct history *h)
 {
 	uint64_t seq;
@@ -481,7 +468,7 @@ uint64_t history_last_seq(struct history *h)
 
 char *history_next(struct history *h, uint64_t *seq, unsigned timeout_ms, uint64_t *ret_missed)
 {
-	struct timespec until = after_ms(timeout_ms);
+	struct timespec until = clock_after_ms(timeout_ms);
 	uint64_t want;
 	char *line = NULL;
 
@@ -566,7 +553,7 @@ static void take_line(const char *line, const struct history_filter *f, struct k
 
 static void flush(struct history *h)
 {
-	struct timespec until = after_ms(FLUSH_MS);
+	struct timespec until = clock_after_ms(FLUSH_MS);
 
 	pthread_mutex_lock(&h->lock);
 	while (h->written < h->last)

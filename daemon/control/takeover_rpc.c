@@ -128,30 +128,6 @@ static int take_params(struct rpc_call *call, uint8_t uuid[16], uint64_t *ret_ep
 	return 0;
 }
 
-/* From a member that takes over: promise the epoch, say where the log ends. */
-int verb_copy_seal(struct rpc_call *call, struct json_object **ret)
-{
-	struct candidate report = { .status = CAND_OTHER };
-	struct stores *ss;
-	uint64_t epoch;
-	uint8_t uuid[16];
-	int r;
-
-	r = take_params(call, uuid, &epoch);
-	if (r)
-		return r;
-	ss = control_use(call);
-	if (!ss)
-		return -ENOENT;
-	r = stores_seal(ss, uuid, epoch, &report);
-	control_unuse(call->ct);
-	if (r)
-		return call_fail(call, r, "member %s: epoch %llu is not promised: %s",
-				 call->ct->cf->member, (unsigned long long)epoch, strerror(-r));
-	*ret = candidate_to_obj(&report);
-	return 0;
-}
-
 static int client_here(struct rpc_call *call, const uint8_t uuid[16], struct candidate *report)
 {
 	struct clientwatch *cw;
@@ -170,8 +146,8 @@ static int client_here(struct rpc_call *call, const uint8_t uuid[16], struct can
 	return 0;
 }
 
-/* From the active, which looks for somebody to hand over to. */
-int verb_copy_report(struct rpc_call *call, struct json_object **ret)
+/* What the copy of a store here says of itself, having promised the epoch or not. */
+static int answer(struct rpc_call *call, bool seal, struct json_object **ret)
 {
 	struct candidate report = { .status = CAND_OTHER };
 	struct stores *ss;
@@ -185,15 +161,30 @@ int verb_copy_report(struct rpc_call *call, struct json_object **ret)
 	ss = control_use(call);
 	if (!ss)
 		return -ENOENT;
-	r = stores_report(ss, uuid, &report);
+	r = seal ? stores_seal(ss, uuid, epoch, &report) : stores_report(ss, uuid, &report);
 	control_unuse(call->ct);
-	if (!r)
+	if (!r && !seal)
 		r = client_here(call, uuid, &report);
+	if (r && seal)
+		return call_fail(call, r, "member %s: epoch %llu is not promised: %s",
+				 call->ct->cf->member, (unsigned long long)epoch, strerror(-r));
 	if (r)
 		return call_fail(call, r, "member %s: no report: %s", call->ct->cf->member,
 				 strerror(-r));
 	*ret = candidate_to_obj(&report);
 	return 0;
+}
+
+/* From a member that takes over: promise the epoch, say where the log ends. */
+int verb_copy_seal(struct rpc_call *call, struct json_object **ret)
+{
+	return answer(call, true, ret);
+}
+
+/* From the active, which looks for somebody to hand over to. */
+int verb_copy_report(struct rpc_call *call, struct json_object **ret)
+{
+	return answer(call, false, ret);
 }
 
 /* Fetch from a better copy what this one lacks, up to an LSN. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/control/ask_all.h"
 #include "daemon/control/history.h"
 #include "daemon/control/verb_store.h"
@@ -42,14 +43,6 @@ static void put_time(struct json_object *o, const char *key, uint64_t ns)
 		snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned)(ns / 1000000 % 1000));
 	}
 	put_s(o, key, text);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* ---- list --------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/control/ask_all.h"
+#include "daemon/control/jsonval.h"
 #include "daemon/control/manager.h"
 #include "daemon/group/netaddr.h"
 #include "daemon/group/quorum.h"
@@ -27,55 +28,6 @@
 
 #define ERR		call->err, sizeof(call->err)
 #define KNOCK_MS	1000
-
-/* ---- values of what others sent: nothing of them is believed -------------------- */
-
-static const char *str(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
-}
-
-static double num(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return json_object_is_type(v, json_type_double) || json_object_is_type(v, json_type_int) ?
-	       json_object_get_double(v) : 0;
-}
-
-static int64_t whole(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return json_object_is_type(v, json_type_int) ? json_object_get_int64(v) : 0;
-}
-
-static uint64_t count(struct json_object *o, const char *key)
-{
-	int64_t n = whole(o, key);
-
-	return n < 0 ? 0 : n;
-}
-
-static bool flag(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return json_object_is_type(v, json_type_boolean) && json_object_get_boolean(v);
-}
-
-static size_t length(struct json_object *o, const char *key, struct json_object **ret)
-{
-	*ret = NULL;
-	json_object_object_get_ex(o, key, ret);
-	return json_object_is_type(*ret, json_type_array) ? json_object_array_length(*ret) : 0;
-}
 
 #define TEXT(to, from)	snprintf(to, sizeof(to), "%.*s", (int)sizeof(to) - 1, from)
 
@@ -117,8 +69,8 @@ static void say_lease(struct control *ct, struct json_object *o)
 	struct json_object *mg = ct->manager ? manager_status(ct->manager) : NULL;
 
 	put_i(o, "lease_ms", renewal_holds(ct->renewal) ? left_ms : 0);
-	put_b(o, "may_activate", !mg || flag(mg, "may_activate"));
-	put_s(o, "dac", mg ? str(mg, "dac") : "");
+	put_b(o, "may_activate", !mg || val_flag(mg, "may_activate"));
+	put_s(o, "dac", mg ? val_str(mg, "dac") : "");
 	json_object_put(mg);
 }
 
@@ -172,20 +124,20 @@ static void take_said(struct health_member *m, const struct ask_report *rp)
 	m->said = json_object_is_type(o, json_type_object);
 	if (!m->said)
 		return;
-	TEXT(m->version, str(o, "version"));
-	m->listens = flag(o, "listens");
-	m->module = flag(o, "module");
-	m->clock_synced = flag(o, "clock_synced");
-	m->clock_ahead_s = num(o, "time") - (sent + came) / 2;
+	TEXT(m->version, val_str(o, "version"));
+	m->listens = val_flag(o, "listens");
+	m->module = val_flag(o, "module");
+	m->clock_synced = val_flag(o, "clock_synced");
+	m->clock_ahead_s = val_num(o, "time") - (sent + came) / 2;
 	m->clock_within_s = (came - sent) / 2;
-	m->cert_left_s = whole(o, "cert_left_s");
-	m->space_left = count(o, "space_left");
-	m->lease_ms = whole(o, "lease_ms");
-	m->may_activate = flag(o, "may_activate");
-	TEXT(m->dac, str(o, "dac"));
-	m->engine_confirmed = flag(o, "engine_confirmed");
-	m->engine_age_ms = whole(o, "engine_age_ms");
-	TEXT(m->engine_error, str(o, "engine_error"));
+	m->cert_left_s = val_whole(o, "cert_left_s");
+	m->space_left = val_count(o, "space_left");
+	m->lease_ms = val_whole(o, "lease_ms");
+	m->may_activate = val_flag(o, "may_activate");
+	TEXT(m->dac, val_str(o, "dac"));
+	m->engine_confirmed = val_flag(o, "engine_confirmed");
+	m->engine_age_ms = val_whole(o, "engine_age_ms");
+	TEXT(m->engine_error, val_str(o, "engine_error"));
 }
 
 static int take_members(struct rpc_call *call, struct group_state *gs, struct health_snapshot *s)
@@ -279,25 +231,25 @@ static void take_networks(struct rpc_call *call, struct health_snapshot *s)
 
 	if (verb_network_list(call, &all))
 		return;
-	if (!flag(all, "heartbeats")) {		/* nobody looks: nothing is known */
+	if (!val_flag(all, "heartbeats")) {		/* nobody looks: nothing is known */
 		json_object_put(all);
 		return;
 	}
-	n = length(all, "networks", &list);
+	n = val_length(all, "networks", &list);
 	for (i = 0; i < n; i++) {
 		struct json_object *nw = json_object_array_get_idx(list, i);
-		size_t nr = length(nw, "subnets", &subnets);
+		size_t nr = val_length(nw, "subnets", &subnets);
 
 		for (k = 0; k < nr && s->nr_subnets < HEALTH_SUBNETS_MAX; k++) {
 			struct json_object *sn = json_object_array_get_idx(subnets, k);
 			struct health_subnet *hn = &s->subnets[s->nr_subnets++];
 
-			TEXT(hn->network, str(nw, "name"));
-			TEXT(hn->subnet, str(sn, "subnet"));
-			TEXT(hn->state, str(sn, "state"));
-			hn->replication = flag(nw, "replication");
-			hn->client = flag(nw, "client");
-			hn->ignored = flag(nw, "ignore");
+			TEXT(hn->network, val_str(nw, "name"));
+			TEXT(hn->subnet, val_str(sn, "subnet"));
+			TEXT(hn->state, val_str(sn, "state"));
+			hn->replication = val_flag(nw, "replication");
+			hn->client = val_flag(nw, "client");
+			hn->ignored = val_flag(nw, "ignore");
 		}
 	}
 	json_object_put(all);
@@ -321,30 +273,30 @@ static void take_store(const struct group_store *st, struct health_snapshot *s)
 static void take_copy(struct json_object *o, struct health_copy *c)
 {
 	struct json_object *list;
-	double total = num(o, "seed_total");
+	double total = val_num(o, "seed_total");
 
-	TEXT(c->store, str(o, "store"));
-	TEXT(c->member, str(o, "member"));
-	c->active = !strcmp(str(o, "role"), "active");
-	c->status = copy_status_parse(str(o, "status"));
-	TEXT(c->error, str(o, "error"));
-	TEXT(c->comment, str(o, "comment"));
-	c->activation_blocked = flag(o, "activation_blocked");
-	c->in_sync = flag(o, "in_sync");
+	TEXT(c->store, val_str(o, "store"));
+	TEXT(c->member, val_str(o, "member"));
+	c->active = !strcmp(val_str(o, "role"), "active");
+	c->status = copy_status_parse(val_str(o, "status"));
+	TEXT(c->error, val_str(o, "error"));
+	TEXT(c->comment, val_str(o, "comment"));
+	c->activation_blocked = val_flag(o, "activation_blocked");
+	c->in_sync = val_flag(o, "in_sync");
 	c->queues = !c->active && json_object_object_get_ex(o, "copy_queue_records", NULL);
-	c->copy_records = count(o, "copy_queue_records");
-	c->copy_bytes = count(o, "copy_queue_bytes");
-	c->copy_seconds = num(o, "copy_queue_seconds");
-	c->replay_records = count(o, "replay_queue_records");
-	c->replay_bytes = count(o, "replay_queue_bytes");
-	c->replay_seconds = num(o, "replay_queue_seconds");
-	c->lag_seconds = num(o, "replay_lag_seconds");
-	c->space_left = count(o, "space_left");
-	c->seed_done = total > 0 ? num(o, "seed_done") / total : 0;
-	c->tracking = flag(o, "tracking");
-	c->steps_failed = flag(o, "steps_failed");
-	c->spool_bytes = count(o, "spool_bytes");
-	c->branches = length(o, "branches", &list);
+	c->copy_records = val_count(o, "copy_queue_records");
+	c->copy_bytes = val_count(o, "copy_queue_bytes");
+	c->copy_seconds = val_num(o, "copy_queue_seconds");
+	c->replay_records = val_count(o, "replay_queue_records");
+	c->replay_bytes = val_count(o, "replay_queue_bytes");
+	c->replay_seconds = val_num(o, "replay_queue_seconds");
+	c->lag_seconds = val_num(o, "replay_lag_seconds");
+	c->space_left = val_count(o, "space_left");
+	c->seed_done = total > 0 ? val_num(o, "seed_done") / total : 0;
+	c->tracking = val_flag(o, "tracking");
+	c->steps_failed = val_flag(o, "steps_failed");
+	c->spool_bytes = val_count(o, "spool_bytes");
+	c->branches = val_length(o, "branches", &list);
 }
 
 int health_collect(struct rpc_call *call, struct group_state *gs, struct health_snapshot *s)

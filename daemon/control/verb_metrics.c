@@ -11,6 +11,7 @@
 #include "daemon/control/control_int.h"
 #include "daemon/control/health_watch.h"
 #include "daemon/control/history.h"
+#include "daemon/control/jsonval.h"
 #include "daemon/control/manager.h"
 #include "daemon/control/serve_metrics.h"
 #include "daemon/group/renewal.h"
@@ -21,51 +22,27 @@
 
 #define TEXT(to, from)	snprintf(to, sizeof(to), "%.*s", (int)sizeof(to) - 1, from)
 
-static const char *str(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
-}
-
-static double num(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return v ? json_object_get_double(v) : 0;
-}
-
-static bool flag(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return json_object_is_type(v, json_type_boolean) && json_object_get_boolean(v);
-}
-
 static void take_copy(struct json_object *o, struct metrics_copy *c)
 {
-	TEXT(c->store, str(o, "store"));
-	TEXT(c->member, str(o, "member"));
-	TEXT(c->role, str(o, "role"));
-	TEXT(c->status, str(o, "status"));
+	TEXT(c->store, val_str(o, "store"));
+	TEXT(c->member, val_str(o, "member"));
+	TEXT(c->role, val_str(o, "role"));
+	TEXT(c->status, val_str(o, "status"));
 	c->healthy = copy_status_healthy(copy_status_parse(c->status));
 	c->queues = json_object_object_get_ex(o, "copy_queue_records", NULL);
 	c->replay = json_object_object_get_ex(o, "replay_queue_records", NULL);
-	c->copy_records = num(o, "copy_queue_records");
-	c->copy_bytes = num(o, "copy_queue_bytes");
-	c->copy_seconds = num(o, "copy_queue_seconds");
-	c->replay_records = num(o, "replay_queue_records");
-	c->replay_bytes = num(o, "replay_queue_bytes");
-	c->replay_seconds = num(o, "replay_queue_seconds");
-	c->connected = strcmp(str(o, "link"), "down") && *str(o, "link");
-	c->in_sync = flag(o, "in_sync");
-	c->log_bytes = num(o, "log_bytes");
-	c->space_left = num(o, "space_left");
-	c->seed_done = num(o, "seed_done");
-	c->seed_total = num(o, "seed_total");
+	c->copy_records = val_num(o, "copy_queue_records");
+	c->copy_bytes = val_num(o, "copy_queue_bytes");
+	c->copy_seconds = val_num(o, "copy_queue_seconds");
+	c->replay_records = val_num(o, "replay_queue_records");
+	c->replay_bytes = val_num(o, "replay_queue_bytes");
+	c->replay_seconds = val_num(o, "replay_queue_seconds");
+	c->connected = strcmp(val_str(o, "link"), "down") && *val_str(o, "link");
+	c->in_sync = val_flag(o, "in_sync");
+	c->log_bytes = val_num(o, "log_bytes");
+	c->space_left = val_num(o, "space_left");
+	c->seed_done = val_num(o, "seed_done");
+	c->seed_total = val_num(o, "seed_total");
 }
 
 static struct metrics_copy *find_copy(struct metrics_snapshot *s, const char *store,

@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/control/blockdev.h"
 #include "daemon/control/handover.h"
 #include "daemon/control/history.h"
@@ -47,14 +47,6 @@ struct move {
 	struct json_object *phases;
 	struct peer_line *line;		/* to the target, opened while still serving */
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void phase_done(struct move *mv, const char *name)
 {

@@ -11,9 +11,9 @@
 #include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/group/etcd_dir.h"
 #include "daemon/group/etcd_proc.h"
 #include "daemon/log.h"
@@ -45,14 +45,6 @@ struct etcd_child {
 	bool own;			/* a child in the sense of wait() */
 	uint64_t since_ms, pause_ms, not_before_ms;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- the process --------------------------------------------------------- */
 

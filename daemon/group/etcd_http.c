@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "daemon/group/etcd_http.h"
+#include "daemon/clock.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define AVOID_MS_MIN	1000
 #define AVOID_MS_MAX	8000
@@ -46,14 +46,6 @@ struct etcd_http {
 	char detail[CURL_ERROR_SIZE];
 	char err[512];
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- endpoints ----------------------------------------------------------- */
 

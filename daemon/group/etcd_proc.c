@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "daemon/group/etcd_proc.h"
+#include "daemon/clock.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -15,18 +16,9 @@
 #include <sys/pidfd.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define VERSION_MS	10000
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 int etcd_version_check(const char *version, char *err, size_t errlen)
 {

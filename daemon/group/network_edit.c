@@ -1,22 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* network_edit - networks by an administrator's hand (network.h). */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/group/network.h"
-
-static int __attribute__((format(printf, 3, 4)))
-refuse(char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
+#include "daemon/refuse.h"
 
 /* Words by blanks or commas; each must be a subnet, none twice. */
 static int take_subnets(const char *text, char ret[GROUP_LIST_MAX], char *err, size_t errlen)

@@ -4,12 +4,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/group/uuid.h"
+#include "daemon/refuse.h"
 
 #define JSON_DEPTH_MAX	16
 
@@ -157,17 +157,6 @@ int group_mode_parse(const char *name, uint32_t *ret)
 		*ret = i;
 		return 0;
 	}
-	return -EINVAL;
-}
-
-static int __attribute__((format(printf, 3, 4)))
-refuse(char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
 	return -EINVAL;
 }
 

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/log/logdump.h"
 #include "include/uapi/dagtap.h"
 
@@ -21,14 +21,6 @@ static bool is_write(const struct dagtap_rec *rec)
 {
 	return rec->type == DAGTAP_REC_DATA || rec->type == DAGTAP_REC_DISCARD ||
 	       rec->type == DAGTAP_REC_ZEROES;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 struct count {

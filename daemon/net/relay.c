@@ -12,19 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/net/relay_int.h"
 
 #define TICK_MS		50
 #define EVENTS		64
-
-uint64_t relay_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 void end_want(struct relay *rl, struct end *e, uint32_t events)
 {
@@ -158,7 +151,7 @@ static void *relay_main(void *arg)
 			else if (e->bond && e->fd >= 0)
 				bond_event(rl, e, ev[i].events);
 		}
-		now = relay_now_ms();
+		now = now_ms();
 		busy = tick(rl, now >= next_ms);
 		if (now >= next_ms)
 			next_ms = now + TICK_MS;

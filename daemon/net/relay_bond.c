@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/net/relay_int.h"
 
@@ -30,7 +31,7 @@ static const char said_no[] = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n
 /* A way for each address of the other member, as it is known by now. */
 static void call_ways(struct relay *rl, struct bond *b)
 {
-	uint64_t now = relay_now_ms();
+	uint64_t now = now_ms();
 	unsigned i, j, n;
 
 	for (i = 0; i < b->to.nr; i++) {
@@ -64,7 +65,7 @@ static void local_gone(struct relay *rl, struct bond *b)
 	end_close(rl, &b->local);
 	b->out.ended = true;
 	if (!b->ended_ms)
-		b->ended_ms = relay_now_ms();
+		b->ended_ms = now_ms();
 }
 
 /* To the local end what this way has that is next. True: something was done. */
@@ -100,7 +101,7 @@ static void give_end(struct bond *b)
 	if (b->local.fd >= 0)
 		shutdown(b->local.fd, SHUT_WR);
 	if (!b->ended_ms)
-		b->ended_ms = relay_now_ms();
+		b->ended_ms = now_ms();
 }
 
 /* Read a way and deliver, once around. True: something was done. */
@@ -137,7 +138,7 @@ static bool take(struct relay *rl, struct bond *b, unsigned at)
  * none does by the best one. */
 static uint64_t sent_up_to(const struct bond *b)
 {
-	uint64_t now = relay_now_ms(), least = UINT64_MAX, most = 0;
+	uint64_t now = now_ms(), least = UINT64_MAX, most = 0;
 	unsigned i;
 
 	for (i = 0; i < RELAY_WAYS_MAX; i++) {
@@ -168,7 +169,7 @@ static void read_local(struct relay *rl, struct bond *b)
 	} else if (!n) {
 		b->out.ended = true;
 		if (!b->ended_ms)
-			b->ended_ms = relay_now_ms();
+			b->ended_ms = now_ms();
 	} else if (errno != EAGAIN && errno != EINTR) {
 		local_gone(rl, b);
 	}
@@ -227,7 +228,7 @@ static void end_bond(struct relay *rl, struct bond *b)
 /* Is there nothing more to come of it? */
 static bool is_done(struct bond *b)
 {
-	uint64_t now = relay_now_ms();
+	uint64_t now = now_ms();
 	unsigned i, up = 0, going = 0, ahead = 0, unsent = 0;
 
 	for (i = 0; i < RELAY_WAYS_MAX; i++) {
@@ -333,7 +334,7 @@ void bond_event(struct relay *rl, struct end *e, uint32_t events)
 
 void bond_tick(struct relay *rl, struct bond *b)
 {
-	uint64_t now = relay_now_ms();
+	uint64_t now = now_ms();
 	unsigned i;
 
 	if (b->over)

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/net/relay_int.h"
 
@@ -239,7 +240,7 @@ void callers_answer(struct relay *rl)
 		}
 		rl->callers[at]->e = (struct end){ .kind = END_CALLER, .fd = fd };
 		rl->callers[at]->stranger = stranger;
-		rl->callers[at]->until_ms = relay_now_ms() + SAY_MS;
+		rl->callers[at]->until_ms = now_ms() + SAY_MS;
 		end_want(rl, &rl->callers[at]->e, EPOLLIN);
 	}
 }
@@ -255,7 +256,7 @@ void caller_event(struct relay *rl, struct end *e)
 
 unsigned callers_tick(struct relay *rl)
 {
-	uint64_t now = relay_now_ms();
+	uint64_t now = now_ms();
 	unsigned i, n = 0;
 
 	for (i = 0; i < CALLERS_MAX; i++) {
@@ -282,7 +283,7 @@ static int dial_socket(struct relay *rl, const struct netaddr *host, uint16_t po
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
-	uint64_t now = relay_now_ms();
+	uint64_t now = now_ms();
 	socklen_t len = sizeof(in);
 	unsigned i;
 

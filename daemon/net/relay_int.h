@@ -64,7 +64,6 @@ struct relay {
 	struct relay_view view;
 };
 
-uint64_t relay_now_ms(void);
 /* Ask for these events of it from now on. 0: for none, errors included. */
 void end_want(struct relay *rl, struct end *e, uint32_t events);
 void end_close(struct relay *rl, struct end *e);

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "daemon/clock.h"
 #include "daemon/net/relay_int.h"
 
 #define CONNECT_MS	1000		/* a way is connected in that time, or fails */
@@ -28,7 +29,7 @@ void way_lost(struct relay *rl, struct bond *b, unsigned at)
 	relay_count(rl, &rl->view.ways_lost);
 	end_close(rl, &w->e);
 	w->connecting = false;
-	w->until_ms = relay_now_ms() + RETRY_MS;
+	w->until_ms = now_ms() + RETRY_MS;
 }
 
 void way_set_options(int fd)
@@ -58,7 +59,7 @@ struct way *way_new(struct bond *b)
 void way_up(struct bond *b, struct way *w)
 {
 	w->connecting = false;
-	w->moved_ms = relay_now_ms();
+	w->moved_ms = now_ms();
 	memset(&w->rx, 0, offsetof(struct bond_rx, buf));
 	bond_tx_init(&w->tx, &b->out);
 	b->had_way = true;
@@ -70,7 +71,7 @@ void way_call(struct relay *rl, struct bond *b, unsigned at)
 	struct way *w = b->way[at];
 	struct sockaddr_storage ss;
 	socklen_t len = netaddr_to_sockaddr(&w->to, b->hello.port + RELAY_PORT_ADD, &ss);
-	uint64_t now = relay_now_ms();
+	uint64_t now = now_ms();
 
 	w->until_ms = now + RETRY_MS;
 	w->e.fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -109,12 +110,12 @@ void way_send(struct relay *rl, struct bond *b, unsigned at)
 		if (n < 0)
 			goto stop;
 		bond_tx_sent(&w->tx, n);
-		w->moved_ms = relay_now_ms();
+		w->moved_ms = now_ms();
 	}
 	if (bond_tx_lost(&w->tx, &b->out))
 		way_lost(rl, b, at);
 	else
-		w->moved_ms = relay_now_ms();
+		w->moved_ms = now_ms();
 	return;
 stop:
 	if (errno != EAGAIN && errno != EINTR)

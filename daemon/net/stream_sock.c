@@ -6,6 +6,7 @@
  * TCP_USER_TIMEOUT while sent bytes are not acknowledged, and the deadlines of
  * whoever waits.
  */
+#include "daemon/clock.h"
 #include "daemon/net/stream_internal.h"
 
 #include <errno.h>
@@ -16,16 +17,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
 
 uint64_t deadline_in(unsigned ms)
 {

@@ -17,17 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/replay/replay_int.h"
 #include "daemon/store/copystate.h"
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
 
 void replay_fail(struct replay *rp, int error, uint64_t lsn)
 {
@@ -406,16 +399,9 @@ void replay_retry(struct replay *rp)
 
 int replay_wait(struct replay *rp, uint64_t lsn, unsigned timeout_ms)
 {
-	struct timespec until;
+	struct timespec until = clock_after_ms(timeout_ms);
 	int rc = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	pthread_mutex_lock(&rp->lock);
 	rp->waiters++;
 	loop_wake(rp->loop);

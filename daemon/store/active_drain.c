@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/log/record_walk.h"
 #include "daemon/store/active_internal.h"
 
@@ -29,14 +30,8 @@ static bool others_there(const struct active *a, uint64_t lsn)
 
 static void wait_a_little(struct active *a)
 {
-	struct timespec until;
+	struct timespec until = clock_after_ms(20);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += 20 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	pthread_cond_clockwait(&a->moved, &a->lock, CLOCK_MONOTONIC, &until);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/store/passive_internal.h"
 
@@ -217,16 +218,9 @@ void passive_status(struct passive *p, struct passive_status *ret)
 
 int passive_wait_replayed(struct passive *p, uint64_t lsn, unsigned timeout_ms)
 {
-	struct timespec until;
+	struct timespec until = clock_after_ms(timeout_ms);
 	int rc = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	/* Somebody waits: the checkpoint is made as soon as all is written. */
 	pthread_rwlock_rdlock(&p->replay_lock);
 	if (p->replay)
@@ -359,7 +353,7 @@ static void restart_replay(struct passive *p)
 	pthread_mutex_unlock(&p->conn_lock);
 }
 
-static uint64_t now_ms(void)
+static uint64_t boot_ms(void)
 {
 	struct timespec ts;
 
@@ -383,7 +377,7 @@ void passive_tick(struct passive *p)
 	pthread_mutex_lock(&p->lock);
 	p->space_left = space;
 	fails = passive_log_failed(p) || p->replay_stopped || !p->replay;
-	enough = !p->given_up && failed_too_long(p, fails, now_ms());
+	enough = !p->given_up && failed_too_long(p, fails, boot_ms());
 	memcpy(why, p->error_text, sizeof(why));
 	if (enough || p->given_up) {
 		pthread_mutex_unlock(&p->lock);

@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/ship/resume.h"
 #include "daemon/store/passive_internal.h"
@@ -20,14 +21,6 @@
 #define FEED_BYTES	(1u << 20)
 #define FEED_MS		30000
 #define FRAME_MS	3000
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static unsigned left_ms(uint64_t until)
 {
@@ -182,17 +175,11 @@ static void edit_history(struct copystate_data *d, void *ctx)
 /* Until the log thread has moved, or the time is over. */
 static int wait_moved(struct passive *p, uint64_t until)
 {
-	struct timespec ts;
+	struct timespec ts = clock_after_ms(20);
 	int rc = 0;
 
 	if (now_ms() >= until)
 		return -ETIMEDOUT;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += 20 * 1000000L;
-	if (ts.tv_nsec >= 1000000000L) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000L;
-	}
 	pthread_mutex_lock(&p->lock);
 	if (passive_log_failed(p))
 		rc = p->error;

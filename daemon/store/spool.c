@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/store/active_internal.h"
 
@@ -174,14 +175,8 @@ static void feed(struct active *a, struct peer *p)
 
 static void wait_work(struct active *a)
 {
-	struct timespec until;
+	struct timespec until = clock_after_ms(IDLE_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += IDLE_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	pthread_cond_clockwait(&a->cond, &a->lock, CLOCK_MONOTONIC, &until);
 }
 

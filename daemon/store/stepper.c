@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/control/history.h"
 #include "daemon/group/state_json.h"
 #include "daemon/log.h"
@@ -51,14 +52,6 @@ struct stepper {
 	uint64_t begin_ms, check_at;
 	enum steps_state reported;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- the file ------------------------------------------------------------------ */
 
@@ -370,13 +363,7 @@ static void rest(struct stepper *sp)
 	}
 	ms = sp->s.goal_up && sp->s.up.nr ? (unsigned)(sp->check_at - now) : sp->check_ms;
 	ms = tick_announces(sp, ms);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
+	until = clock_after_ms(ms);
 	pthread_cond_timedwait(&sp->cond, &sp->lock, &until);
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/control/history.h"
 #include "daemon/group/uuid.h"
 #include "daemon/log.h"
@@ -131,16 +132,9 @@ static void reconcile(struct stores *ss)
 /* True: there is a new state, or the time has passed. False: stop. */
 static bool wait_post(struct stores *ss, unsigned ms, bool *ret_new)
 {
-	struct timespec until;
+	struct timespec until = clock_after_ms(ms);
 	bool go;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	pthread_mutex_lock(&ss->post_lock);
 	while (!ss->stop && !ss->have_posted && !ss->poked)
 		if (pthread_cond_clockwait(&ss->post_cond, &ss->post_lock, CLOCK_MONOTONIC, &until))

@@ -18,9 +18,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/loop/loop.h"
 
 #define BOTH(name)							\
@@ -82,14 +82,6 @@ static int wait_for(struct loop *loop, struct result *r)
 		cr_assert_geq(loop_run(loop, 50), 0);
 	cr_assert_eq(r->calls, 1, "done() called %d times", r->calls);
 	return r->res;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
 }
 
 static void tcp_pair(int fds[2])

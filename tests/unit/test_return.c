@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "tests/lib/cluster.h"
 
 #define MIB	2048ull		/* sectors */
@@ -169,14 +170,6 @@ static void claim_for(unsigned node, uint64_t start)
 
 	cr_assert_eq(cluster_edit(&cl, edit_claim, &c), 0);
 	active = node;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 static uint64_t sealed_ms, serves_ms;	/* sums of what take-overs took */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "tests/lib/cluster.h"
 
 #define MIB	2048ull		/* sectors */
@@ -51,14 +52,6 @@ static void write_some(unsigned n)
 		memset(block, (int)++count, sizeof(block));
 		cr_assert_eq(tap_mem_write(dev, count * 97 % (15 * MIB), block, 8192, false), 0);
 	}
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 Test(seal, a_report_says_what_the_copy_has)

@@ -19,9 +19,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/net/service_addr.h"
 #include "daemon/store/child.h"
@@ -133,14 +133,6 @@ static struct stepper_status status(void)
 
 	stepper_status(sp, &s);
 	return s;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 #define up_is(rc)	cr_assert_eq(stepper_wait(sp, true, 30000, err, sizeof(err)), rc, "%s", err)
