@@ -13,6 +13,7 @@
 
 #include "daemon/log.h"
 #include "daemon/log/seglog_int.h"
+#include "daemon/safefile.h"
 
 #define COPY_BYTES	(4u << 20)	/* a power of two, > REC_BYTES_MAX */
 #define TMP_NAME	"branch-new"
@@ -41,18 +42,6 @@ static char *path_of(const char *dir, const char *name)
 	char *path;
 
 	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
-}
-
-static int sync_dir(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd))
-		rc = -errno;
-	close(fd);
-	return rc;
 }
 
 /* ---- listing ---------------------------------------------------------------- */
@@ -228,7 +217,7 @@ int branch_drop(const char *dir, const struct branch *b)
 	rc = stat(path, &st) ? -errno : 0;
 	free(path);
 	rc = rc ? rc : remove_dir(dir, name);
-	return rc ? rc : sync_dir(dir);
+	return rc ? rc : safefile_sync_dir(dir);
 }
 
 static void make_room(struct seglog *log, uint64_t bytes)
@@ -396,7 +385,7 @@ static int keep_part(struct seglog *log, struct branch *b)
 	rc = write_part(log, b);
 	if (!rc && rename(from, to))
 		rc = -errno;
-	rc = rc ? rc : sync_dir(log->dir);
+	rc = rc ? rc : safefile_sync_dir(log->dir);
 	if (rc) {
 		remove_dir(log->dir, TMP_NAME);
 		goto out;

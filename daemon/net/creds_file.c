@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * creds_file - small files that are there whole or not at all, and the PEM that
- * is in them. A write goes to a file beside, is made durable, takes the name,
- * and the directory is made durable: after a crash the old or the new content.
- */
+/* creds_file - the files of credentials, whole or as they were, and the PEM in them. */
 #include "daemon/net/creds_internal.h"
 
 #include <errno.h>
@@ -20,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/safefile.h"
 
 #define FILE_LEN_MAX	65536
 
@@ -86,33 +83,6 @@ out:
 	return rc;
 }
 
-static int write_durably(int fd, const char *text, size_t len)
-{
-	ssize_t n;
-
-	while (len) {
-		n = write(fd, text, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int sync_dir(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
-
-	if (fd < 0)
-		return -errno;
-	rc = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return rc;
-}
-
 int creds_dir_make(const char *dir)
 {
 	char parent[PATH_MAX];
@@ -124,7 +94,7 @@ int creds_dir_make(const char *dir)
 		rc = -errno;
 	} else {
 		snprintf(parent, sizeof(parent), "%s/..", dir);
-		rc = sync_dir(parent);
+		rc = safefile_sync_dir(parent);
 	}
 	if (rc < 0)
 		log_err("creds: dir=%s cannot be made error=\"%s\"", dir, strerror(-rc));
@@ -133,28 +103,12 @@ int creds_dir_make(const char *dir)
 
 int creds_file_write(const char *dir, const char *file, int mode, const char *text, size_t len)
 {
-	char path[PATH_MAX], tmp[PATH_MAX];
-	int fd, rc;
+	char path[PATH_MAX];
+	int rc;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	if (snprintf(tmp, sizeof(tmp), "%s/.%s.new", dir, file) >= (int)sizeof(tmp))
+	if (snprintf(path, sizeof(path), "%s/%s", dir, file) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	/* one that a crash has left may have any mode */
-	unlink(tmp);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	if (fd < 0) {
-		rc = -errno;
-		goto out;
-	}
-	rc = write_durably(fd, text, len);
-	close(fd);
-	if (rc == 0 && rename(tmp, path) < 0)
-		rc = -errno;
-	if (rc < 0)
-		unlink(tmp);
-	else
-		rc = sync_dir(dir);
-out:
+	rc = safefile_replace(path, (mode_t)mode, text, len);
 	if (rc < 0)
 		log_err("creds: file=%s cannot be written error=\"%s\"", path, strerror(-rc));
 	return rc;

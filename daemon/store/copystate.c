@@ -12,6 +12,7 @@
 #include <linux/types.h>
 
 #include "daemon/log.h"
+#include "daemon/safefile.h"
 #include "include/dag/crc32c.h"
 
 #define MAGIC		0x5453504344474144ull	/* "DAGDCPST" */
@@ -190,24 +191,6 @@ struct copystate {
 	uint8_t (*blocks)[COPYSTATE_BLOCK];
 };
 
-static int sync_parent(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir = slash ? strndup(path, slash == path ? 1 : slash - path) : strdup(".");
-	int fd, rc = 0;
-
-	if (!dir)
-		return -ENOMEM;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	free(dir);
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd))
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
 static int open_file(const char *path, int flags)
 {
 	int fd = open(path, flags | O_RDWR | O_DSYNC | O_DIRECT | O_CLOEXEC, 0600);
@@ -249,7 +232,7 @@ static int make_file(struct copystate *cs)
 		if (!rc && rename(tmp, cs->path))
 			rc = -errno;
 		if (!rc)
-			rc = sync_parent(cs->path);
+			rc = safefile_sync_parent(cs->path);
 		if (rc)
 			close(fd);
 		else

@@ -17,6 +17,7 @@
 #include "daemon/group/state_json.h"
 #include "daemon/log.h"
 #include "daemon/net/service_addr.h"
+#include "daemon/safefile.h"
 #include "daemon/store/step_run.h"
 
 #define CHECK_MS	10000
@@ -66,41 +67,11 @@ static void read_boot(char ret[40])
 		fclose(f);
 }
 
-static int sync_dir(const char *file)
-{
-	char dir[400], *slash;
-	int fd, rc;
-
-	snprintf(dir, sizeof(dir), "%s", file);
-	slash = strrchr(dir, '/');
-	if (!slash)
-		return -EINVAL;
-	*slash = '\0';
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = fd < 0 || fsync(fd) ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc = 0;
-	size_t len = strlen(text);
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
-		rc = errno ? -errno : -EIO;
-	close(fd);
-	return rc;
-}
-
 /* A service that cannot be remembered is better than none: go on, and say it. */
 static void save(struct stepper *sp)
 {
 	struct json_object *o;
-	char tmp[400];
+	const char *text;
 	int rc;
 
 	if (!sp->s.up.nr) {
@@ -108,13 +79,9 @@ static void save(struct stepper *sp)
 			log_err("store=%s file=%s err=\"%m\"", sp->store, sp->file);
 		return;
 	}
-	snprintf(tmp, sizeof(tmp), "%s.new", sp->file);
 	o = steps_up_to_obj(&sp->s, sp->boot);
-	rc = write_file(tmp, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
-	if (!rc && rename(tmp, sp->file))
-		rc = -errno;
-	if (!rc)
-		rc = sync_dir(sp->file);
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+	rc = safefile_replace(sp->file, 0600, text, strlen(text));
 	if (rc)
 		log_err("store=%s file=%s msg=\"what is up is not remembered\" err=\"%s\"",
 			sp->store, sp->file, strerror(-rc));
