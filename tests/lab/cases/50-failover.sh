@@ -14,6 +14,7 @@ PG_HOST=10.91.0.100
 . "$DAG/tests/lab/pg.sh"
 
 rounds=${ROUNDS:-3}
+read -r -a kinds <<<"${KINDS:-kill}"
 bench_run=0
 
 # A commit from the client, through the service address.
@@ -42,20 +43,48 @@ healthy_again()
 	copy_is "node$1" Healthy && copy_in_sync "node$1"
 }
 
+# What its dagd is to do: run, stop (SIGSTOP), or end. Its host looks there.
+daemon_state()
+{
+	echo "$2" >"$LAB/daemon.$1.new" && mv "$LAB/daemon.$1.new" "$LAB/daemon.$1"
+}
+
+# strike KIND NODE, then mend KIND NODE when another serves. A host that is killed
+# comes up again by itself.
+strike()
+{
+	case $1 in
+	kill) lab restart "$2" ;;
+	pause) lab pause "$2" ;;
+	cut) lab cut "$2" all ;;
+	stop) daemon_state "$2" stop ;;
+	esac
+}
+
+mend()
+{
+	case $1 in
+	pause) lab resume "$2" ;;
+	cut) lab heal "$2" all ;;
+	stop) daemon_state "$2" run ;;
+	esac
+}
+
 one_round()
 {
-	local old new t0
+	local kind=${kinds[($1 - 1) % ${#kinds[@]}]} old new t0
 
 	old=$(active_now)
 	check "round $1: transactions run on node$old" \
 		wait_for 60 more_acked "$(pg_acked | wc -l)"
 	sleep "$((1 + RANDOM % 4)).$((RANDOM % 10))"
 	t0=$(now_ms)
-	lab restart "$old"
+	strike "$kind" "$old"
 	check "round $1: the client can write again" wait_for 90 writable
-	say "round $1: $(($(now_ms) - t0)) ms from the kill of node$old to a commit"
+	say "round $1: $(($(now_ms) - t0)) ms from the $kind of node$old to a commit"
 	new=$(active_now)
 	check "round $1: another member is active ($old -> $new)" [ "$new" != "$old" ]
+	mend "$kind" "$old"
 	check "round $1: node$old is Healthy again without a hand" \
 		wait_for 180 healthy_again "$old"
 }
@@ -87,7 +116,8 @@ client()
 	check "no acknowledged transaction is missing" [ ! -s /run/missing ]
 	head -n 5 /run/missing
 	"$dagctl" events list --kind activation || :
-	lab put done 1
+	daemon_state 1 end
+	daemon_state 2 end
 	lab barrier end
 	dagd_stop
 }
@@ -95,6 +125,8 @@ client()
 # A copy's host: whatever happens to it, it only runs its daemon.
 host()
 {
+	local state
+
 	vital "node$NODE: daemon runs (boot $BOOT)" dag_up
 	if [ "$BOOT" -eq 1 ]; then
 		vital "node$NODE: in the group" quorum_up --late 5s \
@@ -107,7 +139,13 @@ host()
 		fi
 		lab barrier ready
 	fi
-	lab get 'done' 900 >/dev/null
+	until state=$(cat "$LAB/daemon.$NODE" 2>/dev/null); [ "$state" = end ]; do
+		case $state in
+		stop) kill -STOP "$(dagd_pid)" || : ;;
+		*) kill -CONT "$(dagd_pid)" || : ;;
+		esac
+		sleep 0.5
+	done
 	lab barrier end
 	dagd_stop || :
 }
