@@ -271,8 +271,9 @@ void engine_ask(struct ereq *r)
 {
 	uint64_t when = now + between(200000, 4 * MS);
 
-	if (permille(net_slow))
-		when += between(20 * MS, 3000 * MS);	/* lands when nobody waits any more */
+	/* Lands when nobody waits any more: what is got wrong most easily. */
+	if (permille(r->kind == EREQ_STORE ? 5 * net_slow : net_slow))
+		when += between(20 * MS, 3000 * MS);
 	r->refs = 2;
 	if (permille(net_loss))
 		r->refs--;
