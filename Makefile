@@ -35,7 +35,7 @@ SAN	:=
 endif
 
 KVERS	?= $(patsubst /lib/modules/%/build,%,$(wildcard /lib/modules/*/build))
-PKGS	:= liburing openssl libcurl libnl-3.0 libnl-genl-3.0 libnl-route-3.0 json-c libsystemd devmapper
+PKGS	:= liburing openssl libcurl liblz4 libzstd libnl-3.0 libnl-genl-3.0 libnl-route-3.0 json-c libsystemd devmapper
 CC	?= gcc
 CFLAGS	?= -O2 -g
 WARN	:= -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wno-unused-parameter -Werror

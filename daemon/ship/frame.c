@@ -43,6 +43,7 @@ void frame_hello_encode(const struct frame_hello *in, struct dag_hello *ret)
 	ret->version = htole32(DAG_WIRE_VERSION);
 	memcpy(ret->group, in->group, 16);
 	ret->kind = htole32(in->kind);
+	ret->flags = htole32(in->codecs);
 	ret->group_generation = htole64(in->group_generation);
 	memcpy(ret->store, in->store, 16);
 	ret->epoch = htole32(in->epoch);
@@ -96,7 +97,8 @@ int frame_hello_decode(const struct dag_hello *in, struct frame_hello *ret)
 	rc = check(in, offsetof(struct dag_hello, crc), in->crc);
 	if (rc)
 		return rc;
-	if (in->flags || in->rsvd0 || !is_zero(in->rsvd, sizeof(in->rsvd)))
+	h.codecs = le32toh(in->flags);
+	if (h.codecs & ~DAG_HELLO_CODECS || in->rsvd0 || !is_zero(in->rsvd, sizeof(in->rsvd)))
 		return -EPROTO;
 	memcpy(h.group, in->group, 16);
 	h.kind = le32toh(in->kind);
@@ -112,7 +114,7 @@ int frame_hello_decode(const struct dag_hello *in, struct frame_hello *ret)
 	if (h.nr_history > DAG_HISTORY_MAX || !lsn_ok(h.oldest_lsn) || !lsn_ok(h.end_lsn) ||
 	    h.oldest_lsn > h.end_lsn)
 		return -EINVAL;
-	if (h.kind == DAG_KIND_RPC && names_store(&h))
+	if ((h.kind == DAG_KIND_RPC && names_store(&h)) || (h.kind != DAG_KIND_LOG && h.codecs))
 		return -EINVAL;
 	rc = history_decode(in, &h);
 	if (rc)
@@ -138,6 +140,7 @@ void frame_welcome_encode(const struct frame_welcome *in, struct dag_welcome *re
 	memcpy(ret->seed, in->seed, 16);
 	ret->seed_lsn = htole64(in->seed_lsn);
 	ret->seed_cursor = htole64(in->seed_cursor);
+	ret->codec = htole32(in->codec);
 	ret->crc = seal(ret, offsetof(struct dag_welcome, crc));
 }
 
@@ -167,7 +170,8 @@ int frame_welcome_decode(const struct dag_welcome *in, struct frame_welcome *ret
 	memcpy(w.seed, in->seed, 16);
 	w.seed_lsn = le64toh(in->seed_lsn);
 	w.seed_cursor = le64toh(in->seed_cursor);
-	if (w.refusal >= DAG_REFUSALS)
+	w.codec = le32toh(in->codec);
+	if (w.refusal >= DAG_REFUSALS || w.codec >= DAG_CODECS)
 		return -EINVAL;
 	if (w.refusal == DAG_OK && (w.resume < DAG_RESUME_LOG || w.resume > DAG_RESUME_BRANCH))
 		return -EINVAL;

@@ -26,6 +26,7 @@ struct frame_hello {
 	uint64_t oldest_lsn;
 	uint64_t end_lsn;
 	uint32_t nonce;
+	uint32_t codecs;	/* offered: bits DAG_HELLO_CODEC() */
 	uint32_t nr_history;
 	struct frame_epoch history[DAG_HISTORY_MAX];
 };
@@ -43,6 +44,7 @@ struct frame_welcome {
 	uint8_t seed[16];
 	uint64_t seed_lsn;
 	uint64_t seed_cursor;
+	enum dag_codec codec;
 };
 
 struct frame_ack {

@@ -9,7 +9,9 @@
  *   KIND_LOG   the sender's bytes are the log from welcome.resume_lsn on and
  *              nothing else; the receiver's bytes are struct dag_ack. A welcome
  *              with RESUME_BRANCH is followed by one region set (struct
- *              dag_region_set and its bits).
+ *              dag_region_set and its bits). Where the hello offered a codec and
+ *              the welcome took it, the same bytes of the log go in packs (struct
+ *              dag_pack).
  *   KIND_FETCH between two copies that promised the same epoch: the caller lacks
  *              what is behind end_lsn. The welcome is followed by a hello of the
  *              other side with its history and end, then by its log from there to
@@ -26,13 +28,25 @@
 
 #define DAG_PORT		64327
 #define DAG_WIRE_MAGIC		0x31474144u	/* "DAG1" */
-#define DAG_WIRE_VERSION	3u	/* 2: RESUME_BRANCH; 3: RESYNC of zeroes */
+#define DAG_WIRE_VERSION	3u	/* 2: RESUME_BRANCH; 3: RESYNC of zeroes, codecs */
 
 enum dag_kind {
 	DAG_KIND_RPC = 1,
 	DAG_KIND_LOG,
 	DAG_KIND_FETCH,
 };
+
+/* How the log is compressed on its way. */
+enum dag_codec {
+	DAG_CODEC_NONE = 0,
+	DAG_CODEC_LZ4,		/* blocks of LZ4 */
+	DAG_CODEC_ZSTD,		/* frames of Zstandard, without a dictionary */
+	DAG_CODECS
+};
+
+/* A copy takes one of those offered, or none; bits that it does not know it passes over. */
+#define DAG_HELLO_CODEC(codec)	(1u << (codec))
+#define DAG_HELLO_CODECS	0xfeu
 
 #define DAG_HISTORY_MAX		32	/* newest entries that travel */
 
@@ -47,7 +61,7 @@ struct dag_hello {		/* 640 bytes */
 	__le32 version;
 	__u8   group[16];	/* uuid */
 	__le32 kind;		/* enum dag_kind */
-	__le32 flags;		/* 0 */
+	__le32 flags;		/* KIND_LOG: DAG_HELLO_CODEC() of those offered; else 0 */
 	__le64 group_generation;
 	/* KIND_LOG and KIND_FETCH, else zero */
 	__u8   store[16];	/* uuid */
@@ -101,7 +115,23 @@ struct dag_welcome {		/* 128 bytes */
 	__u8   seed[16];	/* id of an unfinished seed, zero: none */
 	__le64 seed_lsn;	/* its SEED_BEGIN */
 	__le64 seed_cursor;	/* sectors of it below this are here already */
-	__u8   rsvd[28];
+	__le32 codec;		/* enum dag_codec, one of those offered */
+	__u8   rsvd[24];
+	__le32 crc;		/* crc32c of all bytes above */
+};
+
+#define DAG_PACK_MAGIC		0x4b415044u	/* "DPAK" */
+#define DAG_PACK_RAW_MAX	(128u << 10)
+
+/*
+ * Before each piece of the log where a codec was agreed. A piece that the codec does
+ * not make smaller goes as it is: wire_bytes is raw_bytes then. Pieces end anywhere, as
+ * do those of a plain stream.
+ */
+struct dag_pack {		/* 16 bytes */
+	__le32 magic;
+	__le32 raw_bytes;	/* of the log, 1 .. DAG_PACK_RAW_MAX */
+	__le32 wire_bytes;	/* that follow, 1 .. raw_bytes */
 	__le32 crc;		/* crc32c of all bytes above */
 };
 
@@ -163,6 +193,7 @@ _Static_assert(sizeof(struct dag_history_entry) == 16, "history entry");
 _Static_assert(sizeof(struct dag_hello) == 640, "hello");
 _Static_assert(sizeof(struct dag_welcome) == 128, "welcome");
 _Static_assert(sizeof(struct dag_ack) == 128, "ack");
+_Static_assert(sizeof(struct dag_pack) == 16, "pack");
 _Static_assert(sizeof(struct dag_region_set) == 64, "region set");
 
 #endif

@@ -282,6 +282,36 @@ Test(frame, ack_values_out_of_range)
 	ACK_CASE(-EINVAL, r.replayed_lsn = htole64(704));	/* replayed > durable */
 }
 
+/* A codec is offered for the log only, bit by bit, and one of them is taken, or none. */
+Test(frame, codecs)
+{
+	struct frame_hello h = good_hello(), out;
+	struct frame_welcome w = good_welcome(), wout;
+	struct dag_welcome welcome;
+	struct dag_hello raw;
+
+	h.codecs = DAG_HELLO_CODEC(DAG_CODEC_ZSTD) | DAG_HELLO_CODEC(7);
+	frame_hello_encode(&h, &raw);
+	cr_assert_eq(frame_hello_decode(&raw, &out), 0);
+	cr_assert_eq(out.codecs, h.codecs, "one of a later build is passed on");
+	raw.flags = htole32(1);
+	RESEAL(&raw);
+	expect_hello(&raw, -EPROTO, "the bit of none");
+	raw.flags = htole32(0x100);
+	RESEAL(&raw);
+	expect_hello(&raw, -EPROTO, "a flag that is no codec");
+	h.kind = DAG_KIND_FETCH;
+	frame_hello_encode(&h, &raw);
+	expect_hello(&raw, -EINVAL, "the last logs go as they are");
+	w.codec = DAG_CODEC_LZ4;
+	frame_welcome_encode(&w, &welcome);
+	cr_assert_eq(frame_welcome_decode(&welcome, &wout), 0);
+	cr_assert_eq(wout.codec, DAG_CODEC_LZ4);
+	welcome.codec = htole32(DAG_CODECS);
+	RESEAL(&welcome);
+	expect_welcome(&welcome, -EINVAL, "a codec that nobody knows");
+}
+
 Test(frame, random_bytes_are_refused)
 {
 	struct dag_hello r;
