@@ -29,6 +29,9 @@ static void take_copy(struct json_object *o, struct metrics_copy *c)
 	TEXT(c->role, val_str(o, "role"));
 	TEXT(c->status, val_str(o, "status"));
 	c->healthy = copy_status_healthy(copy_status_parse(c->status));
+	c->packed = json_object_object_get_ex(o, "compression_log_bytes", NULL);
+	c->packed_log = val_num(o, "compression_log_bytes");
+	c->packed_wire = val_num(o, "compression_wire_bytes");
 	c->queues = json_object_object_get_ex(o, "copy_queue_records", NULL);
 	c->replay = json_object_object_get_ex(o, "replay_queue_records", NULL);
 	c->copy_records = val_num(o, "copy_queue_records");

@@ -151,6 +151,10 @@ static void write_copies(const struct metrics_snapshot *s, FILE *out)
 		  c->replay_seconds);
 	EACH_COPY("copy_connected", "gauge", "1: the log's connection stands.", c->replay, c->connected);
 	EACH_COPY("copy_in_sync", "gauge", "1: commits wait for this copy.", c->queues, c->in_sync);
+	EACH_COPY("copy_sent_log_bytes", "gauge", "Bytes of the log that this connection has compressed.",
+		  c->packed, c->packed_log);
+	EACH_COPY("copy_sent_wire_bytes", "gauge", "Bytes that it sent for them.", c->packed,
+		  c->packed_wire);
 	EACH_COPY("copy_log_bytes", "gauge", "Bytes in segments of its log directory.", true,
 		  c->log_bytes);
 	EACH_COPY("copy_log_space_left_bytes", "gauge", "Room in the file system of the log directory.",

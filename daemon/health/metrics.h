@@ -22,6 +22,8 @@
 struct metrics_copy {
 	char store[STORE_NAME_MAX], member[64], role[16], status[40];
 	bool queues;			/* the copy queue is known */
+	bool packed;			/* the log goes there compressed; the two below are known */
+	double packed_log, packed_wire;
 	bool replay;			/* the replay queue is */
 	double copy_records, copy_bytes, copy_seconds;
 	double replay_records, replay_bytes, replay_seconds;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "daemon/net/stream.h"
+#include "include/dag/wire.h"
 
 struct way {
 	struct sockaddr_storage to, from;
@@ -15,6 +16,8 @@ struct way {
 	char network[32];		/* "": in none */
 	bool sure;			/* known to be good; else as configured */
 	enum stream_security security;	/* by the group's policy */
+	enum dag_codec codec;		/* of the log; the same */
+	bool seed_only;			/* codec: only while a copy is not whole */
 };
 
 /* Addresses come from netaddr_to_sockaddr(), which leaves no byte to chance; a way

@@ -30,6 +30,8 @@ struct connector {
 	struct way way;
 	struct frame_hello hello;
 	struct regionset set;	/* that came with the welcome */
+	struct packer *packer;
+	enum dag_codec codec;	/* offered; then: taken */
 	char member[64];
 	char error[160];
 	bool soon;
@@ -75,6 +77,21 @@ static int read_set(struct connector *c, struct stream *st)
 	return rc ? rc : regionset_check(&c->set);
 }
 
+/* What was offered, or none: all memory that packing takes is there from now on. */
+static int take_codec(struct connector *c, const struct frame_welcome *w)
+{
+	int rc = -EPROTO;
+
+	if (w->codec == DAG_CODEC_NONE || w->codec == c->codec)
+		rc = w->codec ? packer_create(w->codec, &c->packer) : 0;
+	if (rc)
+		snprintf(c->error, sizeof(c->error), "greeting: codec %s: %s",
+			 compress_name(w->codec), strerror(-rc));
+	else
+		c->codec = w->codec;
+	return rc;
+}
+
 static int greet(struct connector *c, struct stream *st, struct frame_welcome *ret)
 {
 	struct dag_hello hello;
@@ -91,6 +108,8 @@ static int greet(struct connector *c, struct stream *st, struct frame_welcome *r
 	fill_hello(c->a, &c->hello);
 	c->a->w.copy[c->p->slot].promised = c->hello.end_lsn;
 	pthread_mutex_unlock(&c->a->lock);
+	if (c->codec != DAG_CODEC_NONE)
+		c->hello.codecs = DAG_HELLO_CODEC(c->codec);
 	frame_hello_encode(&c->hello, &hello);
 	rc = stream_write_full(st, &hello, sizeof(hello), CONNECT_MS);
 	rc = rc ? rc : stream_read_full(st, &welcome, sizeof(welcome), WELCOME_MS);
@@ -119,8 +138,9 @@ static int greet(struct connector *c, struct stream *st, struct frame_welcome *r
 		snprintf(c->error, sizeof(c->error), "%s", frame_refusal_text(ret->refusal));
 		return -ECONNREFUSED;
 	}
-	if (ret->resume != DAG_RESUME_BRANCH)
-		return 0;
+	rc = take_codec(c, ret);
+	if (rc || ret->resume != DAG_RESUME_BRANCH)
+		return rc;
 	rc = read_set(c, st);
 	if (rc)
 		snprintf(c->error, sizeof(c->error), "greeting: its set of regions: %s",
@@ -158,6 +178,10 @@ static void *connector_main(void *arg)
 		/* The agreed state is on its way there, or the copy is about to start. */
 		p->retry_ms = active_now_ms() + (c->soon ? SOON_MS : RETRY_MS);
 	} else {
+		p->codec_refused = p->way.codec != DAG_CODEC_NONE && c->codec == DAG_CODEC_NONE;
+		p->fresh_packer = c->packer;
+		p->fresh_codec = c->codec;
+		c->packer = NULL;
 		p->fresh = st;
 		p->welcome = w;
 		regionset_free(&p->fresh_set);
@@ -172,6 +196,7 @@ static void *connector_main(void *arg)
 	pthread_cond_broadcast(&a->cond);
 	pthread_mutex_unlock(&a->lock);
 	regionset_free(&c->set);
+	packer_free(c->packer);
 	free(c);
 	return NULL;
 }
@@ -185,6 +210,7 @@ static bool find_way(const struct peer *p, struct way *ret)
 		return ret->sure;
 	memset(ret, 0, sizeof(*ret));
 	ret->security = cf->security;
+	ret->codec = cf->codec;
 	ret->to = p->addr;
 	ret->tolen = p->addrlen;
 	return false;
@@ -192,14 +218,23 @@ static bool find_way(const struct peer *p, struct way *ret)
 
 /*
  * Another network is the one to take, be it that this one failed or that a better
- * one is back: connect anew there. What the copy has not got is sent again.
+ * one is back, or another codec: connect anew. What the copy has not got is sent again.
  */
 static void change_way(struct peer *p)
 {
 	struct way way;
 
-	if (!find_way(p, &way) || way_equal(&way, &p->way))
+	if (!find_way(p, &way))
 		return;
+	if (way_equal(&way, &p->way) && way.codec == p->way.codec) {
+		p->way.seed_only = way.seed_only;
+		return;
+	}
+	if (way_equal(&way, &p->way)) {
+		peer_close(p, "another compression is wanted");
+		p->retry_ms = 0;
+		return;
+	}
 	log_notice("store=%s peer=%s msg=reroute from=%s to=%s", p->a->name, p->member,
 		   p->way.network[0] ? p->way.network : "none", way.network[0] ? way.network : "none");
 	peer_close(p, "goes by another network");
@@ -222,6 +257,7 @@ static void start_connector(struct peer *p)
 	c->sc = (struct stream_conf){ .creds = a->conf.creds, .security = p->way.security,
 				       .timeout_ms = CONNECT_MS, .ktls = a->conf.ktls };
 	c->way = p->way;
+	c->codec = p->way.codec;
 	snprintf(c->member, sizeof(c->member), "%s", p->member);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -309,7 +345,7 @@ uint64_t peer_held(const struct peer *p)
 	return low;
 }
 
-static void after_send(struct peer *p, int res)
+void peer_after_send(struct peer *p, int res)
 {
 	p->sending = false;
 	if (res <= 0)
@@ -326,7 +362,7 @@ static void zsend_done(struct loop_op *op, int res)
 		p->sent += res;
 	if (!op->held)
 		z->in_use = false;
-	after_send(p, res);
+	peer_after_send(p, res);
 	peer_pump(p);
 	pthread_mutex_unlock(&p->a->lock);
 }
@@ -352,7 +388,7 @@ static void feed_done(struct loop_op *op, int res)
 		if ((int64_t)p->feed_off == p->feed_len)
 			p->feed_off = p->feed_len = 0;
 	}
-	after_send(p, res);
+	peer_after_send(p, res);
 	peer_pump(p);
 	pthread_mutex_unlock(&p->a->lock);
 }
@@ -363,7 +399,7 @@ void peer_probe(struct peer *p)
 }
 
 /* A send up to `end` begins: that it ended may be told after the copy's ack for it. */
-static void time_ship(struct peer *p, uint64_t end)
+void peer_time_ship(struct peer *p, uint64_t end)
 {
 	p->begun = end;
 	if (latency_due(&p->latency, LATENCY_SHIP, end))
@@ -388,24 +424,28 @@ static void send_ring(struct peer *p, uint64_t commit)
 	struct zsend *z = NULL;
 	int rc;
 
+	if (len > v->size - off)
+		len = v->size - off;
+	if (p->packer) {
+		peer_pack_send(p, v->base + off, len, false);
+		return;
+	}
 	for (int i = 0; i < ZSENDS && !z; i++)
 		if (!p->zsend[i].in_use)
 			z = &p->zsend[i];
 	if (!z)
 		return;		/* every slot waits for a notification */
-	if (len > v->size - off)
-		len = v->size - off;
 	if (len > SEND_MAX)
 		len = SEND_MAX;
 	z->in_use = true;
 	z->lsn = hold_from(p);
 	p->sending = true;
 	peer_probe(p);
-	time_ship(p, p->sent + len);
+	peer_time_ship(p, p->sent + len);
 	rc = stream_send(p->stream, p->a->loop, &z->op, v->base + off, len, true);
 	if (rc) {
 		z->in_use = false;
-		after_send(p, rc);
+		peer_after_send(p, rc);
 	}
 }
 
@@ -430,12 +470,16 @@ static void send_feed(struct peer *p)
 	}
 	if (p->feed_ask)
 		return;
+	if (p->packer) {
+		peer_pack_send(p, p->feed + p->feed_off, p->feed_len - p->feed_off, true);
+		return;
+	}
 	p->sending = true;
-	time_ship(p, p->sent + (p->feed_len - p->feed_off));
+	peer_time_ship(p, p->sent + (p->feed_len - p->feed_off));
 	rc = stream_send(p->stream, p->a->loop, &p->feed_op, p->feed + p->feed_off,
 			 p->feed_len - p->feed_off, false);
 	if (rc)
-		after_send(p, rc);
+		peer_after_send(p, rc);
 }
 
 void peer_pump(struct peer *p)
@@ -481,7 +525,7 @@ bool peer_idle(const struct peer *p)
 		if (p->zsend[i].op.busy)
 			return false;
 	/* At the end the disk thread may be gone before it has fed: nobody reads then. */
-	return !p->feed_op.busy && !p->recv_op.busy && (!p->feed_ask || p->a->stop);
+	return !p->feed_op.busy && !p->pack_op.busy && !p->recv_op.busy && (!p->feed_ask || p->a->stop);
 }
 
 /* Reset the socket: only then do notifications of unsent bytes come. */
@@ -497,6 +541,8 @@ static void finish_close(struct peer *p)
 		return;
 	p->sending = false;
 	p->feed_len = p->feed_off = 0;
+	packer_free(p->packer);
+	p->packer = NULL;
 	p->state = PEER_IDLE;
 }
 
@@ -516,6 +562,7 @@ static void init_ops(struct peer *p)
 	}
 	p->feed_op.done = feed_done;
 	p->recv_op.done = recv_done;
+	peer_pack_init(p);
 }
 
 static void take_over(struct peer *p)
@@ -530,6 +577,9 @@ static void take_over(struct peer *p)
 	c->promised = WINDOW_NONE;
 	p->stream = p->fresh;
 	p->fresh = NULL;
+	p->packer = p->fresh_packer;
+	p->codec = p->fresh_codec;
+	p->fresh_packer = NULL;
 	regionset_free(&p->set);
 	p->set = p->fresh_set;
 	p->fresh_set = (struct regionset){ 0 };
@@ -539,6 +589,8 @@ static void take_over(struct peer *p)
 				 a->name, p->member, (unsigned long long)w->resume_lsn);
 		stream_close(p->stream);
 		p->stream = NULL;
+		packer_free(p->packer);
+		p->packer = NULL;
 		p->state = PEER_IDLE;
 		return;
 	}
@@ -555,8 +607,10 @@ static void take_over(struct peer *p)
 	 * regions come by the seed, so nothing older is kept for its sake. */
 	window_begin(&a->w, p->slot, w->resume_lsn, w->durable_lsn, w->replayed_lsn,
 		     log ? WINDOW_NONE : full ? 0 : w->have_lsn);
-	log_notice("store=%s peer=%s connected %s from lsn=%llu resume=%s", a->name, p->member,
-		   p->security, (unsigned long long)p->sent,
+	log_notice("store=%s peer=%s connected %s compression=%s%s from lsn=%llu resume=%s", a->name,
+		   p->member, p->security, compress_name(p->codec),
+		   p->codec_refused ? " (the copy there takes none)" : "",
+		   (unsigned long long)p->sent,
 		   log ? "log" : full ? "full" :
 		   w->resume == DAG_RESUME_BRANCH ? "branch" : "regions");
 	p->seeded = c->missing && seeder_serves(a, w, p->set.id);

@@ -9,6 +9,10 @@
  * else with the next durable batch: an ack for each receive would cost both ends
  * as many system calls as the data. A full ring stops the receiving: TCP then
  * stops the active, which spools.
+ *
+ * Where a codec was agreed the bytes come in packs: they go from the socket into the
+ * unpacker, and what it makes of them to the same places. A pack that is none ends the
+ * connection as a bad record does; what was inspected before it stays.
  */
 #include <errno.h>
 #include <string.h>
@@ -104,23 +108,6 @@ size_t receiver_room(struct passive *p, uint64_t lsn)
 	return len;
 }
 
-static void arm_recv(struct receiver *r)
-{
-	struct passive *p = r->p;
-	size_t room;
-	int rc;
-
-	if (r->recv.busy || r->ended)
-		return;
-	room = receiver_room(p, r->recv_lsn);
-	if (!room)
-		return;		/* the log thread wakes us */
-	rc = stream_recv(p->stream, r->loop, &r->recv,
-			 (uint8_t *)p->ring + (r->recv_lsn & (p->ring_size - 1)), room);
-	if (rc)
-		end(r, "receive", rc);
-}
-
 void receiver_publish(struct passive *p)
 {
 	pthread_mutex_lock(&p->lock);
@@ -135,26 +122,103 @@ void receiver_publish(struct passive *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+static bool inspect_more(struct receiver *r)
+{
+	struct passive *p = r->p;
+	uint64_t before = p->in.next;
+	int rc = inspect_feed(&p->in, r->recv_lsn, receiver_state, p);
+
+	if (p->in.next != before)
+		receiver_publish(p);
+	if (!rc)
+		return true;
+	log_err("store=%s peer=%s lsn=%llu record refused: %s", p->name, p->peer,
+		(unsigned long long)p->in.next, rc == -EBADMSG ? p->in.why : strerror(-rc));
+	end(r, "refused record", rc);
+	return false;
+}
+
+/* What the unpacker has goes into the ring, as far as there is room. 0: all of it did,
+ * more is to be received. */
+static int unpack(struct receiver *r)
+{
+	struct passive *p = r->p;
+	const void *log;
+	size_t len, room;
+	int rc;
+
+	while ((rc = unpacker_next(p->unpacker, &log, &len)) > 0) {
+		room = receiver_room(p, r->recv_lsn);
+		if (!room)
+			break;		/* the log thread wakes us */
+		if (len > room)
+			len = room;
+		memcpy((uint8_t *)p->ring + (r->recv_lsn & (p->ring_size - 1)), log, len);
+		unpacker_take(p->unpacker, len);
+		r->recv_lsn += len;
+		if (!inspect_more(r))
+			return -EBADMSG;
+	}
+	pthread_mutex_lock(&p->lock);
+	p->packed = unpacker_count(p->unpacker);
+	pthread_mutex_unlock(&p->lock);
+	if (rc < 0) {
+		log_err("store=%s peer=%s lsn=%llu pack refused: %s", p->name, p->peer,
+			(unsigned long long)r->recv_lsn, unpacker_why(p->unpacker));
+		end(r, "refused pack", rc);
+	}
+	return rc;
+}
+
+static void arm_packed(struct receiver *r)
+{
+	size_t room;
+	void *to;
+	int rc;
+
+	if (unpack(r))
+		return;
+	to = unpacker_room(r->p->unpacker, &room);
+	rc = stream_recv(r->p->stream, r->loop, &r->recv, to, room);
+	if (rc)
+		end(r, "receive", rc);
+}
+
+static void arm_recv(struct receiver *r)
+{
+	struct passive *p = r->p;
+	size_t room;
+	int rc;
+
+	if (r->recv.busy || r->ended)
+		return;
+	if (p->unpacker) {
+		arm_packed(r);
+		return;
+	}
+	room = receiver_room(p, r->recv_lsn);
+	if (!room)
+		return;		/* the log thread wakes us */
+	rc = stream_recv(p->stream, r->loop, &r->recv,
+			 (uint8_t *)p->ring + (r->recv_lsn & (p->ring_size - 1)), room);
+	if (rc)
+		end(r, "receive", rc);
+}
+
 static void recv_done(struct loop_op *op, int res)
 {
 	struct receiver *r = of(op, offsetof(struct receiver, recv));
-	struct passive *p = r->p;
-	uint64_t before = p->in.next;
-	int rc;
 
 	if (res <= 0) {
 		end(r, res ? "receive" : "closed by the active", res);
 		return;
 	}
-	r->recv_lsn += res;
-	rc = inspect_feed(&p->in, r->recv_lsn, receiver_state, p);
-	if (p->in.next != before)
-		receiver_publish(p);
-	if (rc) {
-		log_err("store=%s peer=%s lsn=%llu record refused: %s", p->name, p->peer,
-			(unsigned long long)p->in.next, rc == -EBADMSG ? p->in.why : strerror(-rc));
-		end(r, "refused record", rc);
-		return;
+	if (r->p->unpacker) {
+		unpacker_put(r->p->unpacker, res);
+	} else {
+		r->recv_lsn += res;
+		if (!inspect_more(r))
+			return;
 	}
 	arm_recv(r);
 }
@@ -286,5 +350,7 @@ void *receiver_main(void *arg)
 out:
 	stream_close(p->stream);
 	p->stream = NULL;
+	unpacker_free(p->unpacker);
+	p->unpacker = NULL;
 	return NULL;
 }

@@ -375,6 +375,11 @@ void active_status(struct active *a, struct active_status *ret)
 		if (p->connected)
 			memcpy(ps->network, p->way.network, sizeof(ps->network));
 		snprintf(ps->security, sizeof(ps->security), "%s", p->security);
+		ps->codec_refused = p->connected && p->codec_refused;
+		if (p->connected && p->packer) {
+			ps->codec = p->codec;
+			ps->packed = packer_count(p->packer);
+		}
 		snprintf(ps->error, sizeof(ps->error), "%s", p->connected ? "" : p->error);
 	}
 	pthread_mutex_unlock(&a->lock);

@@ -23,6 +23,7 @@
 #include "daemon/log/seglog.h"
 #include "daemon/net/stream.h"
 #include "daemon/net/way.h"
+#include "daemon/ship/compress.h"
 #include "daemon/ship/frame.h"
 #include "daemon/ship/latency.h"
 #include "daemon/store/copystate.h"
@@ -46,6 +47,7 @@ struct active_conf {
 	struct engine *engine;
 	const struct creds *creds;
 	enum stream_security security;
+	enum dag_codec codec;		/* where no way says */
 	bool ktls;
 	enum loop_backend backend;
 	uint32_t park_timeout_ms;
@@ -64,6 +66,9 @@ struct active_peer_status {
 	uint64_t sent_lsn;
 	char network[32];		/* that the connection goes by; "": none has a name */
 	char security[64];
+	enum dag_codec codec;		/* of the log on this connection */
+	bool codec_refused;		/* one was offered, the copy there takes none */
+	struct compress_count packed;	/* by this connection */
 	char error[160];
 };
 

@@ -50,6 +50,13 @@ struct peer {
 	bool segment_mode;
 	struct zsend zsend[ZSENDS];
 	struct loop_op feed_op, recv_op;
+	struct packer *packer;		/* NULL: the log goes as it is; under lock */
+	enum dag_codec codec;
+	struct loop_op pack_op;		/* of the pack that is sent … */
+	const uint8_t *pack_at;
+	size_t pack_left;
+	uint32_t pack_raw;		/* … and stands for so much of the log, … */
+	bool pack_fed;			/* … out of feed */
 	struct dag_ack frame;
 	size_t frame_have;
 	bool seeded;			/* the session that runs is for it; under lock */
@@ -67,7 +74,10 @@ struct peer {
 	uint32_t fresh_epoch;		/* of the hello that it answers */
 	bool fresh_ready;
 	struct regionset fresh_set;
+	struct packer *fresh_packer;
+	enum dag_codec fresh_codec;
 	char security[64];
+	bool codec_refused;		/* one was offered, the copy there takes none */
 
 	/* the ship thread writes, any may read the histograms */
 	struct latency latency;
@@ -159,6 +169,13 @@ void peer_probe(struct peer *p);
 void peer_close(struct peer *p, const char *why);
 bool peer_idle(const struct peer *p);
 uint64_t peer_held(const struct peer *p);
+void peer_time_ship(struct peer *p, uint64_t end);	/* a send up to `end` begins */
+void peer_after_send(struct peer *p, int res);		/* what a send ended with */
+
+/* ship/peer_pack.c; ship thread, lock held */
+void peer_pack_init(struct peer *p);			/* while nothing is in flight */
+/* Send a piece of it as a pack; fed: it stands in feed, else in the ring. */
+void peer_pack_send(struct peer *p, const uint8_t *raw, uint64_t len, bool fed);
 
 /* spool.c: the disk thread */
 void *spool_main(void *arg);

@@ -105,6 +105,7 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 		.tap = lo->tap,
 		.log_dir = lo->cp.log_dir,
 		.ack_received = wait_received(st),
+		.no_codec = env->conf->no_codec,
 	};
 	struct copystate_data d;
 	int rc;

@@ -273,6 +273,7 @@ static int start_shipping(struct local *lo, const struct local_env *env, const s
 		.engine = env->conf->engine,
 		.creds = env->conf->creds,
 		.security = env->conf->security,
+		.codec = env->conf->codec,
 		.ktls = env->conf->ktls,
 		.backend = env->conf->backend,
 		.park_timeout_ms = env->conf->park_timeout_ms,

@@ -213,6 +213,10 @@ void passive_status(struct passive *p, struct passive_status *ret)
 		 p->given_up ? d.comment : "");
 	snprintf(ret->peer, sizeof(ret->peer), "%s", p->peer);
 	snprintf(ret->security, sizeof(ret->security), "%s", p->security);
+	if (p->connected) {
+		ret->codec = p->codec;
+		ret->packed = p->packed;
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 

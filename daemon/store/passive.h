@@ -25,6 +25,7 @@
 #include "daemon/group/candidate.h"
 #include "daemon/log/seglog.h"
 #include "daemon/net/stream.h"
+#include "daemon/ship/compress.h"
 #include "daemon/ship/frame.h"
 #include "daemon/store/copystate.h"
 #include "daemon/tap/tap.h"
@@ -40,6 +41,7 @@ struct passive_conf {
 	uint32_t tag;
 	uint64_t ring_bytes;		/* power of two */
 	enum loop_backend backend;
+	bool no_codec;			/* the log comes as it is, whatever is offered */
 	bool ack_received;		/* as passive_ack_received() */
 	uint64_t keep_bytes;		/* of replayed log, for copies that have less */
 	unsigned failed_ms_max;		/* Failed so long: FailedAndSuspended; 0: 10 min */
@@ -65,6 +67,8 @@ struct passive_status {
 	char error_text[160];
 	char peer[64];
 	char security[64];
+	enum dag_codec codec;		/* while connected */
+	struct compress_count packed;
 };
 
 int passive_start(const struct passive_conf *conf, struct passive **ret);

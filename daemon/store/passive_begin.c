@@ -326,11 +326,27 @@ static void send_welcome(struct passive *p, struct stream *st, const struct fram
 			 frame_refusal_text(w->refusal));
 }
 
+/* Of those offered; none, if there is no memory for it: the log comes as it is then. */
+static enum dag_codec take_codec(struct passive *p, const struct frame_hello *hello,
+				 struct unpacker **ret)
+{
+	enum dag_codec codec = p->conf.no_codec ? DAG_CODEC_NONE : compress_choose(hello->codecs);
+
+	if (codec != DAG_CODEC_NONE && unpacker_create(codec, ret))
+		codec = DAG_CODEC_NONE;
+	pthread_mutex_lock(&p->lock);
+	p->codec = codec;
+	p->packed = (struct compress_count){ 0 };
+	pthread_mutex_unlock(&p->lock);
+	return codec;
+}
+
 void passive_accept(struct passive *p, struct stream *st, const struct frame_hello *hello,
 		    enum dag_refusal allowed)
 {
 	struct frame_welcome w = { .refusal = allowed, .nonce = hello->nonce };
 	struct regionset set = { 0 };
+	struct unpacker *up = NULL;
 	struct copystate_data d;
 	int rc = 0;
 
@@ -363,16 +379,21 @@ void passive_accept(struct passive *p, struct stream *st, const struct frame_hel
 	}
 	copystate_get(p->conf.state, &d);
 	w.epoch = d.promised_epoch;
+	if (w.refusal == DAG_OK)
+		w.codec = take_codec(p, hello, &up);
 	send_welcome(p, st, &w, &rc);
 	if (w.refusal == DAG_OK && !rc && w.resume == DAG_RESUME_BRANCH)
 		rc = passive_branch_send(p, st, &set);
 	regionset_free(&set);
 	if (w.refusal == DAG_OK && !rc) {
 		p->stream = st;
+		p->unpacker = up;
 		rc = -pthread_create(&p->receiver, NULL, receiver_main, p);
 		p->receiver_runs = !rc;
 		st = rc ? st : NULL;
+		up = rc ? up : NULL;
 	}
+	unpacker_free(up);
 	if (st)
 		stream_close(st);
 	pthread_mutex_unlock(&p->conn_lock);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "daemon/replay/replay.h"
+#include "daemon/ship/compress.h"
 #include "daemon/ship/inspect.h"
 #include "daemon/ship/regionset.h"
 #include "daemon/store/passive.h"
@@ -67,6 +68,9 @@ struct passive {
 	bool conn_stop;
 	bool connected;
 	struct stream *stream;
+	struct unpacker *unpacker;	/* NULL: the log comes as it is */
+	enum dag_codec codec;		/* of this connection, or the last one; under lock */
+	struct compress_count packed;	/* by it; under lock */
 	struct loop *loop;		/* of the receiver, for wake-ups; under lock */
 	char peer[64], security[64];
 

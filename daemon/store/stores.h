@@ -32,6 +32,8 @@ struct stores_conf {
 	const struct creds *creds;
 	const struct tap_ops *tap;
 	enum stream_security security;
+	enum dag_codec codec;		/* of the log, where no way says */
+	bool no_codec;			/* none is taken from others */
 	bool ktls;
 	enum loop_backend backend;
 	uint32_t park_timeout_ms;

@@ -108,6 +108,18 @@ static void put_branches(struct json_object *o, const struct local *lo)
 	json_object_object_add(o, "branches", list);
 }
 
+/* Of the connection that stands; the ratio is of all that went over it. */
+static void put_packed(struct json_object *o, enum dag_codec codec, bool refused,
+		       const struct compress_count *n)
+{
+	put_s(o, "compression", refused ? "none (not taken there)" : compress_name(codec));
+	if (codec == DAG_CODEC_NONE)
+		return;
+	put_u(o, "compression_log_bytes", n->raw_bytes);
+	put_u(o, "compression_wire_bytes", n->wire_bytes);
+	put_f(o, "compression_ratio", n->wire_bytes ? (double)n->raw_bytes / n->wire_bytes : 1);
+}
+
 /* ---- the active, and its copies as their acks say -------------------------------- */
 
 static struct json_object *peer_obj(const struct group_store *st, const struct active_status *as,
@@ -131,6 +143,7 @@ static struct json_object *peer_obj(const struct group_store *st, const struct a
 	put_s(o, "link", !ps->connected ? "down" : ps->segment_mode ? "segment" : "stream");
 	put_s(o, "network", ps->network);
 	put_s(o, "tls", ps->security);
+	put_packed(o, ps->codec, ps->codec_refused, &ps->packed);
 	put_u(o, "epoch", k->epoch);
 	put_u(o, "generated_lsn", as->commit_lsn);
 	put_u(o, "sent_lsn", ps->sent_lsn);
@@ -279,6 +292,7 @@ static void add_passive(struct stores *ss, const struct group_store *st, struct 
 	put_s(o, "link", p.connected ? "stream" : "down");
 	put_network(ss, &p, o);
 	put_s(o, "tls", p.security);
+	put_packed(o, p.codec, false, &p.packed);
 	put_u(o, "epoch", p.epoch);
 	put_u(o, "generated_lsn", head);
 	put_u(o, "inspected_lsn", p.received_lsn);

@@ -137,6 +137,7 @@ int node_start(struct node *n)
 	struct stores_conf sc = {
 		.self = n->name, .engine = &cl->em.engine, .creds = n->creds,
 		.tap = &tap_mem_host_ops[n->host], .security = cl->conf.security, .ktls = true,
+		.codec = cl->conf.codec, .no_codec = cl->conf.no_codec >> n->host & 1,
 		.backend = cl->conf.backend, .park_timeout_ms = 5000,
 		.receive_ring_bytes = 8 << 20, .state_dir = n->dir,
 	};

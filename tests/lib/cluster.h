@@ -27,6 +27,8 @@ struct cluster_conf {
 	uint32_t min_in_sync, late_ms_max, full_timeout_ms;
 	unsigned answer_ms;		/* a member that is called takes so long */
 	enum stream_security security;
+	enum dag_codec codec;		/* that an active offers */
+	unsigned no_codec;		/* bits of nodes that take none */
 	enum loop_backend backend;
 };
 

@@ -4,10 +4,13 @@
  * memory tap, ring, ship, TCP over loopback, receive, inspect, log, replay.
  *
  *	bench_loopback [-p PAYLOAD] [-s SECONDS] [-t] [-d DIR] [-b uring|posix]
+ *		       [-m text|noise] [-z lz4|zstd]
  *
  * Prints one line of key=value. CPU time is that of the whole program: writer,
  * both members, log and replay. A writer keeps the ring a quarter full, so that
- * neither it nor the spool is what is measured.
+ * neither it nor the spool is what is measured. -m: each write is another piece of
+ * data that compresses well, or not at all; else all are the same. -z: the log goes
+ * compressed; wire_ratio says by how much.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -19,6 +22,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/ship/compress.h"
 #include "tests/lib/cluster.h"
 
 #define MIB		2048ull		/* sectors */
@@ -61,6 +65,20 @@ static uint32_t payload = 4096;
 static _Atomic bool stop_load;
 static _Atomic int load_error;
 static _Atomic uint64_t written;	/* records since the start */
+static uint8_t *pool;			/* NULL: every write is the same */
+
+#define POOL	(32u << 20)		/* far beyond what a codec looks back */
+
+/* Of 64 bytes, noise_bytes cannot be told in advance. */
+static int make_pool(unsigned noise_bytes)
+{
+	static const char text[] = "The quick brown fox jumps over the lazy dog, row after row. 123";
+
+	pool = malloc(POOL);
+	for (size_t i = 0; pool && i < POOL; i++)
+		pool[i] = i % 64 < noise_bytes ? (uint8_t)rand() : (uint8_t)text[i % 64];
+	return pool ? 0 : -ENOMEM;
+}
 
 static void *writer(void *arg)
 {
@@ -69,7 +87,8 @@ static void *writer(void *arg)
 
 	pthread_setname_np(pthread_self(), "bench-writer");
 	for (unsigned n = 0; !stop_load; n++) {
-		int rc = tap_mem_write(dev, at * (payload / 512), buf, payload, false);
+		const uint8_t *from = pool ? pool + n * 7919ull * 512 % (POOL - payload) : buf;
+		int rc = tap_mem_write(dev, at * (payload / 512), from, payload, false);
 
 		if (rc) {
 			load_error = rc;
@@ -86,7 +105,7 @@ static void *writer(void *arg)
 
 struct sample {
 	double wall, cpu;
-	uint64_t lsn, allocations, replayed;
+	uint64_t lsn, allocations, replayed, packed, wire;
 };
 
 static double seconds(clockid_t id)
@@ -101,6 +120,8 @@ static void take(struct sample *s)
 {
 	s->lsn = cluster_u64(&cl, 1, 1, "inspected_lsn");
 	s->replayed = cluster_u64(&cl, 1, 1, "replayed_lsn");
+	s->packed = cluster_u64(&cl, 0, 1, "compression_log_bytes");
+	s->wire = cluster_u64(&cl, 0, 1, "compression_wire_bytes");
 	s->allocations = allocations;
 	s->wall = seconds(CLOCK_MONOTONIC);
 	s->cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
@@ -111,9 +132,11 @@ static void report(const struct sample *a, const struct sample *b, bool tls)
 	double wall = b->wall - a->wall, bytes = (double)(b->lsn - a->lsn);
 	double records = bytes / (payload + 64), data = records * payload;
 
-	printf("payload=%u security=%s seconds=%.2f mb_s=%.1f records_s=%.0f cpu_s_gib=%.2f "
+	printf("payload=%u security=%s codec=%s wire_ratio=%.2f seconds=%.2f mb_s=%.1f records_s=%.0f cpu_s_gib=%.2f "
 	       "replay_mb_s=%.1f records=%.0f written=%llu allocations=%llu allocations_per_record=%.5f\n",
-	       payload, tls ? "tls" : "plain", wall, data / wall / 1e6, records / wall,
+	       payload, tls ? "tls" : "plain", compress_name(cl.conf.codec),
+	       b->wire > a->wire ? (double)(b->packed - a->packed) / (double)(b->wire - a->wire) : 1,
+	       wall, data / wall / 1e6, records / wall,
 	       (b->cpu - a->cpu) / (data / (1 << 30)),
 	       (double)(b->replayed - a->replayed) / wall / 1e6, records,
 	       (unsigned long long)written,
@@ -156,16 +179,19 @@ int main(int argc, char **argv)
 		.late_ms_max = 10000, .full_timeout_ms = 60000, .security = STREAM_PLAIN,
 		.dir = access("/dev/shm", W_OK) ? NULL : "/dev/shm",
 	};
+	const char *material = NULL;
 	unsigned secs = 5;
-	int opt, rc;
+	int opt, rc, codec_bad = 0;
 
-	while ((opt = getopt(argc, argv, "p:s:td:b:")) != -1) {
+	while ((opt = getopt(argc, argv, "p:s:td:b:m:z:")) != -1) {
 		switch (opt) {
 		case 'p': payload = (uint32_t)atoi(optarg); break;
 		case 's': secs = (unsigned)atoi(optarg); break;
 		case 't': conf.security = STREAM_TLS; break;
 		case 'd': conf.dir = optarg; break;
 		case 'b': conf.backend = strcmp(optarg, "posix") ? LOOP_URING : LOOP_POSIX; break;
+		case 'm': material = optarg; break;
+		case 'z': codec_bad = compress_parse(optarg, &conf.codec); break;
 		default: return 2;
 		}
 	}
@@ -173,11 +199,18 @@ int main(int argc, char **argv)
 		fprintf(stderr, "payload: a multiple of 512, up to 1 MiB\n");
 		return 2;
 	}
+	if (codec_bad || (material && strcmp(material, "text") && strcmp(material, "noise"))) {
+		fprintf(stderr, "-z: lz4 or zstd; -m: text or noise\n");
+		return 2;
+	}
+	if (material && make_pool(strcmp(material, "text") ? 64 : 16))
+		return 1;
 	log_set_level(LOG_LV_ERR);
 	rc = cluster_start(&cl, &conf);
 	rc = rc ? rc : run(secs, conf.security == STREAM_TLS);
 	if (rc)
 		fprintf(stderr, "bench_loopback: %s\n", strerror(-rc));
 	cluster_stop(&cl);
+	free(pool);
 	return rc ? 1 : 0;
 }

@@ -378,7 +378,8 @@ Test(copystatus, up_and_down)
 Test(copystatus, every_field_is_there)
 {
 	static const char *const fields[] = {
-		"store", "member", "role", "status", "link", "network", "tls", "epoch",
+		"store", "member", "role", "status", "link", "network", "tls",
+		"compression", "epoch",
 		"generated_lsn", "sent_lsn", "inspected_lsn", "durable_lsn", "replayed_lsn",
 		"copy_queue_records", "copy_queue_bytes", "copy_queue_seconds",
 		"replay_queue_records", "replay_queue_bytes", "replay_queue_seconds",
