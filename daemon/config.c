@@ -52,6 +52,7 @@ static const struct key keys[] = {
 	{ "run_dir", K_PATH, AT(run_dir), 0, 0, NULL },
 	{ "security", K_WORD, AT(security), 0, 0, security_words },
 	{ "ktls", K_BOOL, AT(ktls), 0, 0, bool_words },
+	{ "compression", K_BOOL, AT(compression), 0, 0, bool_words },
 	{ "io", K_WORD, AT(io), 0, 0, io_words },
 	{ "lease_ms", K_U32, AT(lease_ms), 0, 600000, NULL },
 	{ "park_timeout_ms", K_U32, AT(park_timeout_ms), 0, 100000, NULL },
@@ -77,6 +78,7 @@ void config_defaults(struct config *ret)
 	strcpy(ret->run_dir, "/run/dag");
 	ret->security = STREAM_TLS;
 	ret->ktls = true;
+	ret->compression = true;
 	ret->io = LOOP_AUTO;
 	ret->lease_ms = 10000;
 	ret->park_timeout_ms = 20000;

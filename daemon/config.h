@@ -31,6 +31,7 @@ struct config {
 	char run_dir[64];		/* sockets: their paths are short */
 	enum stream_security security;
 	bool ktls;
+	bool compression;		/* no: the log neither goes nor comes compressed */
 	enum loop_backend io;
 	uint32_t lease_ms;		/* 0: none */
 	uint32_t park_timeout_ms;

@@ -17,11 +17,11 @@ static void print_settings(struct json_object *group)
 	if (!p)
 		return;
 	printf("profile %s: lease %lld ms, renewed each %lld ms; heartbeats each %lld ms; engine %lld/%lld "
-	       "ms\nencryption %s, activation mode (dac) %s\n\n", obj_str(p, "name"),
+	       "ms\nencryption %s, compression %s (%s), activation mode (dac) %s\n\n", obj_str(p, "name"),
 	       (long long)obj_int(p, "lease_ms"), (long long)obj_int(p, "lease_period_ms"),
 	       (long long)obj_int(p, "heartbeat_ms"), (long long)obj_int(p, "engine_heartbeat_ms"),
 	       (long long)obj_int(p, "engine_election_ms"), obj_str(group, "encryption"),
-	       obj_bool(group, "dac") ? "on" : "off");
+	       obj_str(group, "compression"), obj_str(group, "codec"), obj_bool(group, "dac") ? "on" : "off");
 }
 
 /* How old what is shown may be: without a majority it is what was known last. */

@@ -10,10 +10,14 @@
 
 static const char *use_of(struct json_object *nw, char buf[64])
 {
-	snprintf(buf, 64, "%s%s%s%s", obj_bool(nw, "ignore") ? "ignored " : "",
+	const char *codec = obj_str(nw, "compression");
+
+	snprintf(buf, 64, "%s%s%s%s%s%s", obj_bool(nw, "ignore") ? "ignored " : "",
 		 obj_bool(nw, "client") ? "client " : "",
 		 obj_bool(nw, "replication") ? "replication" : "",
-		 !obj_bool(nw, "client") && !obj_bool(nw, "replication") ? "heartbeats only" : "");
+		 !obj_bool(nw, "client") && !obj_bool(nw, "replication") ? "heartbeats only" : "",
+		 *codec && strcmp(codec, "group") ? ", compression " : "",
+		 *codec && strcmp(codec, "group") ? codec : "");
 	return buf;
 }
 
@@ -98,6 +102,8 @@ int cmd_network_rediscover(struct cmd *cmd)
 
 static void path_row(struct table *tb, struct json_object *p)
 {
+	const char *codec = obj_str(p, "compression");
+	char log[48] = "log";
 	char way[FMT_CELL], since[32], age[48] = "never", rtt[32] = "-", loss[32] = "-";
 
 	snprintf(way, sizeof(way), "%s > %s", obj_str(p, "local"), obj_str(p, "remote"));
@@ -108,9 +114,12 @@ static void path_row(struct table *tb, struct json_object *p)
 	}
 	if (obj_get(p, "rtt_ms"))
 		snprintf(rtt, sizeof(rtt), "%.2f ms", obj_double(p, "rtt_ms"));
+	if (*codec && strcmp(codec, "none"))
+		snprintf(log, sizeof(log), "log, %s%s", codec,
+			 obj_bool(p, "compression_seed_only") ? " for seeds" : "");
 	table_row(tb, (const char *[]){ obj_str(p, "member"),
 		  *obj_str(p, "network") ? obj_str(p, "network") : "-", obj_str(p, "use"), way,
-		  obj_str(p, "state"), since, age, loss, rtt, obj_bool(p, "chosen") ? "log" : "" });
+		  obj_str(p, "state"), since, age, loss, rtt, obj_bool(p, "chosen") ? log : "" });
 }
 
 int cmd_network_status(struct cmd *cmd)

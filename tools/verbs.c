@@ -53,8 +53,10 @@ static const struct cli_opt group_set_opts[] = {
 	  "engine elects", false, NULL },
 	{ "--encryption", CLI_WORD, "WHEN", "encryption", "of connections made from now on, between "
 	  "members whose dag.conf says security = plain", false, "disabled|enabled|inter-subnet" },
-	{ "--compression", CLI_WORD, "WHEN", "compression", "not built: only disabled", false,
-	  "disabled|enabled|inter-subnet|seed-only" },
+	{ "--compression", CLI_WORD, "WHEN", "compression", "of the log; seed-only: while a copy is "
+	  "not whole (inter-subnet)", false, "disabled|enabled|inter-subnet|seed-only" },
+	{ "--codec", CLI_WORD, "CODEC", "codec", "what compresses it: lz4, cheap; zstd, smaller", false,
+	  "lz4|zstd" },
 	{ "--dac", CLI_WORD, "YN", "dac", "datacenter activation mode", false, "on|off" },
 	{ "--address", CLI_TEXT, "ADDRESS", "address", "[IFACE=]ADDRESS[/PREFIX] that follows the "
 	  "manager; none: no such address", false, NULL },
@@ -223,6 +225,8 @@ static const struct cli_opt network_set_opts[] = {
 	  "without it is used for want of another", false, "on|off" },
 	{ "--ignore", CLI_WORD, "YN", "ignore", "nothing goes over it, no heartbeats either", false,
 	  "on|off" },
+	{ "--compression", CLI_WORD, "CODEC", "compression", "of the log over it, always; group: as group "
+	  "set says", false, "group|off|lz4|zstd" },
 	OPT_END
 };
 
@@ -331,7 +335,8 @@ const struct cli_verb verbs[] = {
 	  "change times and policies of the group; what cannot be safe is refused",
 	  "dagctl group set --profile wan\n"
 	  "dagctl group set --lease 2s --lease-period 300ms\n"
-	  "dagctl group set --encryption enabled\n", cmd_group_set },
+	  "dagctl group set --encryption enabled\n"
+	  "dagctl group set --compression enabled --codec zstd\n", cmd_group_set },
 	{ "group", "join", NO_ARGS, group_join_opts,
 	  "make this host a member, with a token from dagctl member add",
 	  "dagctl group join --token-file node2.token\n"
@@ -385,6 +390,7 @@ const struct cli_verb verbs[] = {
 	  "change a network, or make one; from then on networks are kept by hand",
 	  "dagctl network set net-2 --rename backup --replication off\n"
 	  "dagctl network set wan --subnets 10.2.0.0/24,10.7.0.0/24\n"
+	  "dagctl network set wan --compression zstd\n"
 	  "dagctl network set net-3 --ignore on\n", cmd_network_set },
 	{ "network", "rediscover", NO_ARGS, network_rediscover_opts,
 	  "let all members look at their interfaces again",

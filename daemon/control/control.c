@@ -253,6 +253,7 @@ static int make_stores(struct control *ct)
 		.tap = ct->tap,
 		.security = ct->cf->security,
 		.ktls = ct->cf->ktls,
+		.no_codec = !ct->cf->compression,
 		.backend = ct->cf->io,
 		.park_timeout_ms = ct->cf->park_timeout_ms,
 		.receive_ring_bytes = (uint64_t)ct->cf->receive_ring_mib << 20,

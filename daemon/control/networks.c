@@ -290,6 +290,8 @@ static int find_way(struct control *ct, const char *member, const struct group_m
 		if (ret->fromlen)
 			netaddr_from_sockaddr((struct sockaddr *)&ret->from, &from);
 		ret->security = security_of(nw, &from, &to);
+		ret->codec = nw->ct->cf->compression ?
+			     network_codec(&nw->gs, &from, &to, &ret->seed_only) : DAG_CODEC_NONE;
 	}
 	pthread_mutex_unlock(&nw->lock);
 	return r;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* verb_group_set - settings of a group: lease and heartbeat times, encryption, DAC. */
+/* verb_group_set - settings of a group: times, encryption, compression, DAC. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 #define VIEW_MAX	(GROUP_MEMBERS_MAX * NETWORK_PATHS_MAX)
 
 static const char *const wires[] = { "inter-subnet", "disabled", "enabled", "seed-only" };
+static const char *const codecs[] = { "lz4", "zstd" };
 
 /* The longest round trip to a member over the path that is taken now, from here. */
 static uint32_t round_trip_ms(struct control *ct)
@@ -84,6 +85,19 @@ static int take_wire(struct rpc_call *call, const char *key, uint32_t *io)
 				 "seed-only", key, value) : 0;
 }
 
+static int take_codec(struct rpc_call *call, uint32_t *io)
+{
+	const char *value = NULL;
+
+	if (rpc_str_opt(call->params, "codec", &value, ERR))
+		return -EINVAL;
+	if (value && strcmp(value, codecs[CODEC_LZ4]) && strcmp(value, codecs[CODEC_ZSTD]))
+		return call_fail(call, -EINVAL, "codec %s: use lz4 or zstd", value);
+	if (value)
+		*io = strcmp(value, codecs[CODEC_ZSTD]) ? CODEC_LZ4 : CODEC_ZSTD;
+	return 0;
+}
+
 /* [IFACE=]ADDRESS[/PREFIX], one; "none" takes it away. */
 static int take_address(struct rpc_call *call, struct group_state *gs, const char *text)
 {
@@ -109,7 +123,7 @@ static int edit_group(struct group_state *gs, void *ctx)
 	const char *dac = NULL, *address = gs->address;
 
 	if (take_profile(call, &gs->profile) || take_wire(call, "encryption", &gs->encryption) ||
-	    take_wire(call, "compression", &gs->compression) ||
+	    take_wire(call, "compression", &gs->compression) || take_codec(call, &gs->codec) ||
 	    rpc_str_opt(call->params, "dac", &dac, ERR) ||
 	    rpc_str_opt(call->params, "address", &address, ERR))
 		return -EINVAL;
@@ -126,13 +140,7 @@ static int edit_group(struct group_state *gs, void *ctx)
 static int check_built(struct rpc_call *call)
 {
 	const char *value = NULL;
-	uint32_t wire = WIRE_DISABLED;
 
-	if (take_wire(call, "compression", &wire))
-		return -EINVAL;
-	if (wire != WIRE_DISABLED)
-		return call_fail(call, -EOPNOTSUPP, "group set: compression of the log is not built; "
-				 "only --compression disabled can be set");
 	if (rpc_str_opt(call->params, "encryption", &value, ERR))
 		return -EINVAL;
 	if (value && !strcmp(value, wires[WIRE_SEED_ONLY]))
@@ -166,6 +174,8 @@ void group_settings_add(const struct group_state *gs, struct json_object *obj)
 	const struct group_profile *p = &gs->profile;
 	struct json_object *times;
 
+	json_object_object_add(obj, "compression", json_object_new_string(wires[gs->compression & 3]));
+	json_object_object_add(obj, "codec", json_object_new_string(codecs[gs->codec & 1]));
 	if (!gs->heartbeat_key[0])
 		return;
 	times = json_object_new_object();

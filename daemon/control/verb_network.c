@@ -9,12 +9,16 @@
 #include "daemon/control/networks.h"
 #include "daemon/group/network.h"
 #include "daemon/net/heartbeat_udp.h"
+#include "daemon/ship/compress.h"
 
 #define ERR		call->err, sizeof(call->err)
 #define RESCAN_MS	5000
 #define VIEW_MAX	(GROUP_MEMBERS_MAX * NETWORK_PATHS_MAX)
 
 static const char *const ranks[] = { "replication", "client", "direct", "heartbeats-only" };
+
+/* By enum network_compression. */
+static const char *const compressions[] = { "group", "off", "lz4", "zstd" };
 
 static void add_str(struct json_object *obj, const char *key, const char *value)
 {
@@ -137,6 +141,7 @@ int verb_network_list(struct rpc_call *call, struct json_object **ret)
 		add_bool(obj, "client", gs.networks[i].client);
 		add_bool(obj, "replication", gs.networks[i].replication);
 		add_bool(obj, "ignore", gs.networks[i].ignore);
+		add_str(obj, "compression", compressions[gs.networks[i].compression & 3]);
 		json_object_object_add(obj, "subnets", subnets_of(call, &gs, &gs.networks[i], seen));
 		json_object_array_add(list, obj);
 	}
@@ -167,6 +172,20 @@ static int flag_of(struct rpc_call *call, const char *key, int *ret)
 	return 0;
 }
 
+static int compression_of(struct rpc_call *call, int *ret)
+{
+	const char *value = NULL;
+
+	*ret = -1;
+	if (rpc_str_opt(call->params, "compression", &value, ERR))
+		return -EINVAL;
+	while (value && ++*ret < 4)
+		if (!strcmp(value, compressions[*ret]))
+			return 0;
+	return value ? call_fail(call, -EINVAL, "compression: group, off, lz4 or zstd, not '%s'",
+				 value) : 0;
+}
+
 static int edit_network(struct group_state *gs, void *ctx)
 {
 	struct network_change ch = { .name = NULL };
@@ -176,7 +195,7 @@ static int edit_network(struct group_state *gs, void *ctx)
 	    rpc_str_opt(call->params, "rename", &ch.rename, ERR) ||
 	    rpc_str_opt(call->params, "subnets", &ch.subnets, ERR) ||
 	    flag_of(call, "client", &ch.client) || flag_of(call, "replication", &ch.replication) ||
-	    flag_of(call, "ignore", &ch.ignore))
+	    flag_of(call, "ignore", &ch.ignore) || compression_of(call, &ch.compression))
 		return -EINVAL;
 	return network_edit(gs, &ch, ERR);
 }
@@ -292,7 +311,19 @@ static const char *path_word(const struct heartbeats_path *hp)
 	return "down";
 }
 
-static struct json_object *path_obj(const struct heartbeats_path *hp)
+/* What the log that goes by this path is compressed with, if the copy there can. */
+static void add_compression(struct json_object *obj, struct group_state *gs,
+			    const struct net_path *at)
+{
+	bool seed_only;
+	enum dag_codec codec = network_codec(gs, &at->local, &at->remote, &seed_only);
+
+	add_str(obj, "compression", compress_name(codec));
+	if (codec != DAG_CODEC_NONE)
+		add_bool(obj, "compression_seed_only", seed_only);
+}
+
+static struct json_object *path_obj(struct group_state *gs, const struct heartbeats_path *hp)
 {
 	struct json_object *obj = json_object_new_object();
 	char local[NETADDR_TEXT], remote[NETADDR_TEXT];
@@ -306,6 +337,7 @@ static struct json_object *path_obj(const struct heartbeats_path *hp)
 	add_str(obj, "local", local);
 	add_str(obj, "remote", remote);
 	add_str(obj, "state", path_word(hp));
+	add_compression(obj, gs, &hp->at);
 	add_bool(obj, "up", hp->up);
 	add_bool(obj, "chosen", hp->chosen);
 	add_bool(obj, "same_subnet", hp->at.same_subnet);
@@ -348,22 +380,30 @@ int verb_network_status(struct rpc_call *call, struct json_object **ret)
 {
 	struct heartbeats *hs = control_heartbeats(call->ct);
 	struct json_object *list;
+	struct group_state gs;
 	struct seen *seen;
 	unsigned i;
+	int r;
 
 	if (!hs || !heartbeats_on(hs))
 		return call_fail(call, -EOPNOTSUPP, "network status: member %s sends no heartbeats; it "
 				 "takes a group with an engine that votes", call->ct->cf->member);
+	r = control_state(call, &gs);
+	if (r)
+		return r;
 	seen = look(call);
-	if (!seen)
+	if (!seen) {
+		group_state_free(&gs);
 		return -ENOMEM;
+	}
 	list = json_object_new_array();
 	for (i = 0; i < seen->nr; i++)
-		json_object_array_add(list, path_obj(&seen->path[i]));
+		json_object_array_add(list, path_obj(&gs, &seen->path[i]));
 	*ret = json_object_new_object();
 	add_str(*ret, "seen_by", call->ct->cf->member);
 	json_object_object_add(*ret, "paths", list);
 	json_object_object_add(*ret, "heartbeats", counters(hs));
 	free(seen);
+	group_state_free(&gs);
 	return 0;
 }

@@ -58,6 +58,28 @@ bool network_policy(enum group_wire wire, bool same_subnet, bool seeding)
 	return false;
 }
 
+enum dag_codec network_codec(struct group_state *gs, const struct netaddr *from,
+			     const struct netaddr *to, bool *ret_seed_only)
+{
+	const struct group_network *nw = network_of(gs, to);
+	enum dag_codec codec = gs->codec == CODEC_ZSTD ? DAG_CODEC_ZSTD : DAG_CODEC_LZ4;
+	bool same = !gs->nr_networks || network_same_subnet(gs, from, to);
+
+	*ret_seed_only = false;
+	switch (nw ? nw->compression : COMPRESS_BY_GROUP) {
+	case COMPRESS_OFF:
+		return DAG_CODEC_NONE;
+	case COMPRESS_LZ4:
+		return DAG_CODEC_LZ4;
+	case COMPRESS_ZSTD:
+		return DAG_CODEC_ZSTD;
+	default:
+		break;
+	}
+	*ret_seed_only = gs->compression == WIRE_SEED_ONLY;
+	return network_policy(gs->compression, same, true) ? codec : DAG_CODEC_NONE;
+}
+
 /* ---- paths ---------------------------------------------------------------- */
 
 /* One member's addresses, without those that are of no use. */

@@ -16,6 +16,7 @@
 
 #include "daemon/group/netaddr.h"
 #include "daemon/group/state.h"
+#include "include/dag/wire.h"
 
 #define NETWORK_PATHS_MAX	16	/* between two members */
 #define NETWORK_SUBNETS_MAX	16	/* of one network */
@@ -49,6 +50,7 @@ struct network_change {
 	const char *rename;
 	const char *subnets;		/* with blanks or commas between; "": remove it */
 	int client, replication, ignore;
+	int compression;		/* enum network_compression */
 };
 /* Networks are kept by hand from then on. A subnet leaves the network it was in; there
  * is one client network. -EINVAL with a reason, and gs is of no use. */
@@ -67,6 +69,13 @@ unsigned network_paths(struct group_state *gs, const char *self, const char *mem
 
 /* Is this to be done between these addresses? (semantics 15) */
 bool network_policy(enum group_wire wire, bool same_subnet, bool seeding);
+/*
+ * How the log between these addresses is compressed, of which `to` is the other end:
+ * as its network says, else by the group's policy. *ret_seed_only: only while a copy is
+ * not whole. Without networks nobody knows who is far: only enabled and seed-only count.
+ */
+enum dag_codec network_codec(struct group_state *gs, const struct netaddr *from,
+			     const struct netaddr *to, bool *ret_seed_only);
 /* Are both in one subnet of the group's networks? */
 bool network_same_subnet(struct group_state *gs, const struct netaddr *a, const struct netaddr *b);
 

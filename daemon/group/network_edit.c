@@ -138,6 +138,8 @@ int network_edit(struct group_state *gs, const struct network_change *ch, char *
 	set_flag(&nw->client, ch->client);
 	set_flag(&nw->replication, ch->replication);
 	set_flag(&nw->ignore, ch->ignore);
+	if (ch->compression >= 0)
+		nw->compression = ch->compression;
 	if (ch->rename) {
 		memset(nw->name, 0, sizeof(nw->name));
 		strcpy(nw->name, ch->rename);

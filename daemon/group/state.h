@@ -33,6 +33,11 @@ enum group_dial { DIAL_GOOD, DIAL_LOSSLESS, DIAL_BEST, DIAL_BEST_EFFORT };
 /* Encryption, compression (semantics 15). */
 enum group_wire { WIRE_INTER_SUBNET, WIRE_DISABLED, WIRE_ENABLED, WIRE_SEED_ONLY };
 
+/* By which codec the log is compressed where the group's policy says so. */
+enum group_codec { CODEC_LZ4, CODEC_ZSTD };
+/* Over one network: by the group's policy, or always as it says here. */
+enum network_compression { COMPRESS_BY_GROUP, COMPRESS_OFF, COMPRESS_LZ4, COMPRESS_ZSTD };
+
 struct group_member {
 	char name[64];			/* host name; CN of its certificate */
 	char address[64];		/* replication address, numeric */
@@ -63,6 +68,7 @@ struct group_network {
 	bool client;			/* the one that users come by */
 	bool replication;
 	bool ignore;
+	uint32_t compression;		/* enum network_compression */
 };
 
 /* Lease and heartbeat of the group; what may stand together: group/lease.h. */
@@ -135,6 +141,7 @@ struct group_state {
 	char heartbeat_key[65];		/* hex, 32 bytes */
 	bool no_dac;			/* datacenter activation mode is off */
 	uint32_t encryption, compression;	/* enum group_wire */
+	uint32_t codec;			/* enum group_codec */
 	bool manual_networks;		/* not discovered by themselves */
 	struct group_profile profile;
 	struct group_witness witness, alternate;

@@ -62,6 +62,7 @@ static const struct field network_fields[] = {
 	BOOL(group_network, client),
 	BOOL(group_network, replication),
 	BOOL(group_network, ignore),
+	NUM(group_network, compression, F_U32, COMPRESS_ZSTD),
 	END
 };
 
@@ -136,6 +137,7 @@ static const struct field state_fields[] = {
 	BOOL(group_state, no_dac),
 	NUM(group_state, encryption, F_U32, WIRE_SEED_ONLY),
 	NUM(group_state, compression, F_U32, WIRE_SEED_ONLY),
+	NUM(group_state, codec, F_U32, CODEC_ZSTD),
 	BOOL(group_state, manual_networks),
 	END
 };

@@ -26,6 +26,7 @@ Test(config, defaults)
 	cr_assert_str_eq(cf.run_dir, "/run/dag");
 	cr_assert_eq(cf.security, STREAM_TLS);
 	cr_assert(cf.ktls);
+	cr_assert(cf.compression);
 	cr_assert_eq(cf.io, LOOP_AUTO);
 	cr_assert_eq(cf.lease_ms, 10000);
 	cr_assert_eq(cf.park_timeout_ms, 20000);
@@ -51,6 +52,7 @@ Test(config, every_key)
 				 "run_dir = /tmp/run\n"
 				 "security = plain\n"
 				 "ktls = no\n"
+				 "compression = no\n"
 				 "io = posix\n"
 				 "lease_ms = 0\n"
 				 "park_timeout_ms = 100000\n"
@@ -72,6 +74,7 @@ Test(config, every_key)
 	cr_assert_str_eq(cf.run_dir, "/tmp/run");
 	cr_assert_eq(cf.security, STREAM_PLAIN);
 	cr_assert_not(cf.ktls);
+	cr_assert_not(cf.compression);
 	cr_assert_eq(cf.io, LOOP_POSIX);
 	cr_assert_eq(cf.lease_ms, 0);
 	cr_assert_eq(cf.redundancy_alert_s, 60);

@@ -443,7 +443,7 @@ static char err[256];
 static int edit(const char *name, const char *rename, const char *list, int client, int replication,
 		int ignore)
 {
-	struct network_change ch = { name, rename, list, client, replication, ignore };
+	struct network_change ch = { name, rename, list, client, replication, ignore, -1 };
 
 	return network_edit(&gs, &ch, err, sizeof(err));
 }
@@ -463,6 +463,53 @@ Test(network, edit)
 	cr_assert(!network_find(&gs, "net-2") && gs.nr_networks == 2);
 	cr_assert_eq(edit("wan", NULL, "", -1, -1, -1), 0);
 	cr_assert_eq(gs.nr_networks, 1);
+	end();
+}
+
+static enum dag_codec codec_to(const char *from, const char *to, bool *ret_seed_only)
+{
+	struct netaddr a, b;
+
+	cr_assert(!netaddr_parse(from, &a) && !netaddr_parse(to, &b));
+	return network_codec(&gs, &a, &b, ret_seed_only);
+}
+
+/* Semantics 15, and what is said of one network before it. */
+Test(network, codec_between_two_addresses)
+{
+	bool seed;
+
+	begin(2);
+	gs.nr_networks = 2;
+	strcpy(gs.networks[0].name, "a");
+	strcpy(gs.networks[0].subnets, "10.1.0.0/24 10.2.0.0/24");
+	strcpy(gs.networks[1].name, "b");
+	strcpy(gs.networks[1].subnets, "10.9.0.0/24");
+	cr_assert_eq(codec_to("10.1.0.1", "10.1.0.2", &seed), DAG_CODEC_NONE, "the same subnet");
+	cr_assert_eq(codec_to("10.1.0.1", "10.2.0.2", &seed), DAG_CODEC_LZ4, "another, by default");
+	cr_assert(!seed);
+	gs.codec = CODEC_ZSTD;
+	gs.compression = WIRE_ENABLED;
+	cr_assert_eq(codec_to("10.1.0.1", "10.1.0.2", &seed), DAG_CODEC_ZSTD);
+	gs.compression = WIRE_SEED_ONLY;
+	cr_assert_eq(codec_to("10.1.0.1", "10.1.0.2", &seed), DAG_CODEC_ZSTD);
+	cr_assert(seed);
+	gs.compression = WIRE_DISABLED;
+	cr_assert_eq(codec_to("10.1.0.1", "10.2.0.2", &seed), DAG_CODEC_NONE);
+	gs.networks[1].compression = COMPRESS_LZ4;
+	cr_assert_eq(codec_to("10.9.0.1", "10.9.0.2", &seed), DAG_CODEC_LZ4, "its own word");
+	cr_assert(!seed);
+	gs.compression = WIRE_ENABLED;
+	gs.networks[0].compression = COMPRESS_OFF;
+	cr_assert_eq(codec_to("10.1.0.1", "10.2.0.2", &seed), DAG_CODEC_NONE);
+	gs.networks[0].compression = COMPRESS_ZSTD;
+	gs.codec = CODEC_LZ4;
+	cr_assert_eq(codec_to("10.1.0.1", "10.2.0.2", &seed), DAG_CODEC_ZSTD);
+	/* where there are no networks, nobody is known to be far */
+	gs.nr_networks = 0;
+	cr_assert_eq(codec_to("10.1.0.1", "10.2.0.2", &seed), DAG_CODEC_LZ4);
+	gs.compression = WIRE_INTER_SUBNET;
+	cr_assert_eq(codec_to("10.1.0.1", "10.2.0.2", &seed), DAG_CODEC_NONE);
 	end();
 }
 
