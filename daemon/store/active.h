@@ -10,8 +10,8 @@
  * Invariants: W1-W4 of ship/window.h, and
  *  A1 a copy enters the agreed in-sync set after acks wait for it (window.h, W3) and
  *     leaves it before a commit is acknowledged without it;
- *  A2 bytes of the ring go to the socket as they are; the ship thread allocates
- *     nothing and makes no system call per record.
+ *  A2 bytes of the ring go to the socket as they are (through a packer, where a codec
+ *     is agreed); the ship thread allocates nothing and makes no system call per record.
  */
 #ifndef DAG_ACTIVE_H
 #define DAG_ACTIVE_H
