@@ -43,10 +43,16 @@ healthy_again()
 	copy_is "node$1" Healthy && copy_in_sync "node$1"
 }
 
-# What its dagd is to do: run, stop (SIGSTOP), or end. Its host looks there.
+# What its dagd is to do: run, stop (SIGSTOP), or end. Its host looks there, and says
+# when it is so.
 daemon_state()
 {
 	echo "$2" >"$LAB/daemon.$1.new" && mv "$LAB/daemon.$1.new" "$LAB/daemon.$1"
+}
+
+daemon_is()
+{
+	[ "$(cat "$LAB/daemon.$1.now" 2>/dev/null)" = "$2" ]
 }
 
 # strike KIND NODE, then mend KIND NODE when another serves. A host that is killed
@@ -57,7 +63,7 @@ strike()
 	kill) lab restart "$2" ;;
 	pause) lab pause "$2" ;;
 	cut) lab cut "$2" all ;;
-	stop) daemon_state "$2" stop ;;
+	stop) daemon_state "$2" stop && wait_for 20 daemon_is "$2" stop ;;
 	esac
 }
 
@@ -79,7 +85,7 @@ one_round()
 		wait_for 60 more_acked "$(pg_acked | wc -l)"
 	sleep "$((1 + RANDOM % 4)).$((RANDOM % 10))"
 	t0=$(now_ms)
-	strike "$kind" "$old"
+	check "round $1: $kind of node$old" strike "$kind" "$old"
 	check "round $1: the client can write again" wait_for 90 writable
 	say "round $1: $(($(now_ms) - t0)) ms from the $kind of node$old to a commit"
 	new=$(active_now)
@@ -144,6 +150,7 @@ host()
 		stop) kill -STOP "$(dagd_pid)" || : ;;
 		*) kill -CONT "$(dagd_pid)" || : ;;
 		esac
+		daemon_is "$NODE" "$state" || echo "$state" >"$LAB/daemon.$NODE.now"
 		sleep 0.5
 	done
 	lab barrier end
