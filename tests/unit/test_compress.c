@@ -233,6 +233,7 @@ Test(compress, a_damaged_head_is_no_pack)
 /* Cut anywhere it waits for more, and gives only what it has whole. */
 Test(compress, a_truncated_pack_is_waited_for)
 {
+	struct dag_pack head;
 	size_t bytes, got;
 	int rc;
 
@@ -243,6 +244,13 @@ Test(compress, a_truncated_pack_is_waited_for)
 		cr_assert_eq(rc, 0);
 		cr_assert_lt(got, LOG_BYTES);
 		cr_assert_eq(memcmp(log_in, log_out, got), 0);
+	}
+	/* short of its end by less than a head is long */
+	memcpy(&head, wire, sizeof(head));
+	for (unsigned k = 1; k < 2 * sizeof(head); k++) {
+		cr_assert_eq(unpack_all(DAG_CODEC_LZ4, sizeof(head) + le32toh(head.wire_bytes) - k,
+					&rc), 0, "%u bytes are missing", k);
+		cr_assert_eq(rc, 0);
 	}
 }
 
