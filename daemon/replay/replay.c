@@ -30,6 +30,22 @@ void replay_fail(struct replay *rp, int error, uint64_t lsn)
 	rp->info.error_lsn = lsn;
 }
 
+bool replay_held(const struct replay *rp)
+{
+	return rp->cur.lsn == rp->young_lsn && !lag_may_replay(&rp->limit, rp->young_lsn, rp->young_ns);
+}
+
+/* Lock held: there is a record that may be taken. */
+static bool may_take(const struct replay *rp)
+{
+	return rp->cur.lsn < rp->durable && rp->cur.lsn < rp->hold && !replay_held(rp);
+}
+
+static bool batch_left(const struct replay *rp)
+{
+	return rp->next_piece < rp->batch.nr_pieces;
+}
+
 /* Back to what the device certainly holds. */
 static void rewind_to_checkpoint(struct replay *rp)
 {
@@ -46,6 +62,7 @@ static void rewind_to_checkpoint(struct replay *rp)
 	rp->next_piece = 0;
 	rp->batch_pin = NO_PIN;
 	rp->log_len = 0;
+	rp->young_lsn = UINT64_MAX;
 	rp->torn = false;
 }
 
@@ -63,6 +80,8 @@ static void publish(struct replay *rp)
 	if (pin != rp->pin || show.error != rp->shown.error ||
 	    show.replayed_lsn != rp->shown.replayed_lsn)
 		pthread_cond_broadcast(&rp->cond);
+	show.held = replay_held(rp);
+	show.behind = rp->inflight || batch_left(rp) || may_take(rp);
 	rp->pin = pin;
 	rp->shown = show;
 	pthread_mutex_unlock(&rp->lock);
@@ -137,11 +156,6 @@ static void checkpoint(struct replay *rp)
 		tell(rp);
 }
 
-static bool batch_left(const struct replay *rp)
-{
-	return rp->next_piece < rp->batch.nr_pieces;
-}
-
 /* ---- the thread --------------------------------------------------------- */
 
 struct wish {
@@ -158,7 +172,7 @@ static struct wish look(struct replay *rp)
 	if (!rp->info.error)
 		rp->retry = false;
 	w.urgent = rp->waiters;
-	w.more = rp->cur.lsn < rp->durable && rp->cur.lsn < rp->hold;
+	w.more = may_take(rp);
 	pthread_mutex_unlock(&rp->lock);
 	return w;
 }
@@ -319,6 +333,7 @@ static int replay_init(struct replay *rp, const struct replay_conf *conf)
 	rp->info.replayed_lsn = rp->info.applied_lsn = rp->cur.lsn;
 	rp->shown = rp->info;
 	rp->durable = rp->hold = rp->cur.lsn;
+	rp->limit = LAG_NO_LIMIT;
 	return 0;
 }
 
@@ -368,6 +383,14 @@ void replay_advance(struct replay *rp, uint64_t durable, uint64_t hold)
 	if (durable > rp->durable)
 		rp->durable = durable;
 	rp->hold = hold;
+	pthread_mutex_unlock(&rp->lock);
+	loop_wake(rp->loop);
+}
+
+void replay_lag(struct replay *rp, const struct lag_limit *limit)
+{
+	pthread_mutex_lock(&rp->lock);
+	rp->limit = *limit;
 	pthread_mutex_unlock(&rp->lock);
 	loop_wake(rp->loop);
 }

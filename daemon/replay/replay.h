@@ -19,6 +19,7 @@
 
 #include "daemon/loop/loop.h"
 #include "daemon/log/seglog.h"
+#include "daemon/replay/lag.h"
 
 struct replay;
 struct copystate;
@@ -43,10 +44,15 @@ void replay_stop(struct replay *rp);
 
 /*
  * Records below `durable` may be applied, but nothing at or above `hold`
- * (replay lag, a gap or a running seed; UINT64_MAX: no hold). Any thread; wakes
- * the replay.
+ * (a gap or a running seed; UINT64_MAX: no hold). Any thread; wakes the replay.
  */
 void replay_advance(struct replay *rp, uint64_t durable, uint64_t hold);
+/*
+ * Beyond that, of the records from limit->free_lsn on only those up to the first
+ * whose time is later than limit->until_ns. Until it is called: no limit. Any
+ * thread; wakes the replay.
+ */
+void replay_lag(struct replay *rp, const struct lag_limit *limit);
 
 /*
  * The receiver wants ring bytes below `low` for new data. After the call the
@@ -61,6 +67,8 @@ struct replay_info {
 	uint64_t applied_lsn;		/* written, not yet flushed */
 	uint64_t records, bytes, skipped_bytes, from_ring_bytes, from_log_bytes, checkpoints;
 	uint64_t overlap_waits;
+	bool behind;			/* what may be applied is not yet written */
+	bool held;			/* the next record is there, but too young */
 	int error;			/* sticky until replay_retry() */
 	uint64_t error_lsn;
 };

@@ -53,6 +53,8 @@ struct replay {
 
 	/* source */
 	struct rec_cursor cur;	/* next record to take */
+	struct lag_limit now;	/* limit as of this batch */
+	uint64_t young_lsn, young_ns;	/* the record that was too young, and its time */
 	uint8_t *log_buf;	/* the log from log_from on */
 	uint64_t log_from, log_len;
 	uint8_t *wrap_buf;	/* a payload that wraps in the ring */
@@ -78,6 +80,7 @@ struct replay {
 	bool stop, retry;
 	bool advanced;		/* replay_advance() was called */
 	uint64_t durable, hold;
+	struct lag_limit limit;	/* replay_lag() */
 	uint64_t ring_low;	/* nothing below it is read from the ring */
 	uint64_t pin;		/* lowest ring LSN in use */
 	unsigned waiters;	/* in replay_wait() */
@@ -86,6 +89,9 @@ struct replay {
 
 /* Remembers the first error, with the LSN that it concerns. */
 void replay_fail(struct replay *rp, int error, uint64_t lsn);
+
+/* Lock held: the next record is the one that was too young, and still is. */
+bool replay_held(const struct replay *rp);
 
 /*
  * source.c: takes records below what is allowed into the batch. 1: there are

@@ -115,6 +115,11 @@ static int take_one(struct replay *rp, const struct view *v, uint64_t end)
 	}
 	if (why)
 		return refuse(rp, v, why);
+	if (!lag_may_replay(&rp->now, rp->cur.lsn, le64toh(rec.time_ns))) {
+		rp->young_lsn = rp->cur.lsn;
+		rp->young_ns = le64toh(rec.time_ns);
+		return 0;
+	}
 	if (rec_bytes(&rec) > end - rp->cur.lsn)
 		return 0;
 	len = le32toh(rec.payload);
@@ -207,17 +212,19 @@ static int from_log(struct replay *rp, uint64_t end)
 int source_fill(struct replay *rp)
 {
 	struct view v = { .base = rp->conf.ring.base, .mask = rp->conf.ring.size - 1, .ring = true };
+	bool ring, held;
 	uint64_t end;
-	bool ring;
 	int rc;
 
 	pthread_mutex_lock(&rp->lock);
+	held = replay_held(rp);
+	rp->now = rp->limit;
 	end = rp->durable < rp->hold ? rp->durable : rp->hold;
-	ring = rp->conf.ring.base && rp->cur.lsn >= rp->ring_low && rp->cur.lsn < end;
+	ring = rp->conf.ring.base && rp->cur.lsn >= rp->ring_low && rp->cur.lsn < end && !held;
 	if (ring)	/* from here on replay_unpin() waits for this batch */
 		rp->pin = rp->pin < rp->cur.lsn ? rp->pin : rp->cur.lsn;
 	pthread_mutex_unlock(&rp->lock);
-	if (rp->cur.lsn >= end)
+	if (rp->cur.lsn >= end || held)
 		return 0;
 	rp->batch_pin = ring ? rp->cur.lsn : NO_PIN;
 	rc = ring ? take_all(rp, &v, end) : from_log(rp, end);

@@ -155,7 +155,7 @@ static void start(void)
 	cr_assert_eq(replay_start(&conf, &rp), 0);
 }
 
-static void check_device(void)
+static void check_image(const uint8_t *want)
 {
 	uint8_t *got = malloc(SECTORS * 512);
 	int fd = open(device, O_RDONLY);
@@ -163,9 +163,14 @@ static void check_device(void)
 	cr_assert_eq(pread(fd, got, SECTORS * 512, 0), SECTORS * 512);
 	close(fd);
 	for (uint64_t s = 0; s < SECTORS; s++)
-		cr_assert_eq(memcmp(got + s * 512, model + s * 512, 512), 0, "sector %lu",
+		cr_assert_eq(memcmp(got + s * 512, want + s * 512, 512), 0, "sector %lu",
 			     (unsigned long)s);
 	free(got);
+}
+
+static void check_device(void)
+{
+	check_image(model);
 }
 
 static struct replay_info info(void)
@@ -292,6 +297,107 @@ Test(replay, hold_is_exact)
 	replay_advance(rp, m.lsn, UINT64_MAX);
 	cr_assert_eq(replay_wait(rp, m.lsn, WAIT_MS), 0);
 	free(then);
+}
+
+/* ---- lag ------------------------------------------------------------------------ */
+
+static void stands_at(uint64_t lsn)
+{
+	cr_assert_eq(replay_wait(rp, lsn, WAIT_MS), 0);
+	cr_assert_eq(replay_wait(rp, lsn + 64, 100), -ETIMEDOUT);
+	cr_assert_eq(info().applied_lsn, lsn);
+	cr_assert(info().held);
+	cr_assert_not(info().behind, "what is held is not late");
+}
+
+static void lag_run(bool ring)
+{
+	uint64_t at[4], then[4];
+	uint8_t *image = malloc(SECTORS * 512);
+
+	if (ring)
+		conf.ring = logmake_ring(&m);
+	start();
+	for (int i = 0; i < 4; i++) {
+		put_random(30, i);
+		at[i] = m.lsn;
+		then[i] = m.time_ns;
+		if (i == 1)
+			memcpy(image, model, SECTORS * 512);
+	}
+	append();
+	replay_lag(rp, &(struct lag_limit){ .until_ns = then[0] });
+	replay_advance(rp, m.lsn, UINT64_MAX);
+	stands_at(at[0]);
+	/* what came later is applied in its order, and to the very record */
+	replay_lag(rp, &(struct lag_limit){ .until_ns = then[1] });
+	stands_at(at[1]);
+	/* a clock that goes back takes nothing back */
+	replay_lag(rp, &(struct lag_limit){ .until_ns = 0 });
+	stands_at(at[1]);
+	check_image(image);
+	/* up to an LSN, whatever the times say */
+	replay_lag(rp, &(struct lag_limit){ .free_lsn = at[2], .until_ns = 0 });
+	stands_at(at[2]);
+	replay_lag(rp, &LAG_NO_LIMIT);
+	cr_assert_eq(replay_wait(rp, m.lsn, WAIT_MS), 0);
+	cr_assert_not(info().held);
+	check_device();
+	free(image);
+}
+
+Test(replay, a_lag_is_exact_from_the_ring)
+{
+	lag_run(true);
+}
+
+Test(replay, a_lag_is_exact_from_the_log)
+{
+	lag_run(false);
+}
+
+/* The clock of the active was ahead for a while: order comes before time. */
+Test(replay, nothing_overtakes_a_record_that_is_held)
+{
+	uint64_t held, t = m.time_ns;
+
+	start();
+	put_random(20, 1);
+	held = m.lsn;
+	m.time_ns += 3600ull * 1000000000;
+	put_random(20, 2);
+	m.time_ns = t;
+	put_random(20, 3);
+	append();
+	replay_lag(rp, &(struct lag_limit){ .until_ns = t + 1000000000 });
+	replay_advance(rp, m.lsn, UINT64_MAX);
+	stands_at(held);
+	replay_lag(rp, &LAG_NO_LIMIT);
+	cr_assert_eq(replay_wait(rp, m.lsn, WAIT_MS), 0);
+	check_device();
+}
+
+/* The daemon stops and starts while records are held. */
+Test(replay, a_lag_outlives_a_restart)
+{
+	uint64_t at, then;
+
+	put_random(30, 1);
+	at = m.lsn;
+	then = m.time_ns;
+	put_random(30, 2);
+	append();
+	for (int i = 0; i < 3; i++) {
+		start();
+		replay_lag(rp, &(struct lag_limit){ .until_ns = then });
+		replay_advance(rp, m.lsn, UINT64_MAX);
+		stands_at(at);
+		stop();
+	}
+	start();
+	replay_advance(rp, m.lsn, UINT64_MAX);
+	cr_assert_eq(replay_wait(rp, m.lsn, WAIT_MS), 0);
+	check_device();
 }
 
 Test(replay, unpin_sends_it_to_the_log)
