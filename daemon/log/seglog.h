@@ -95,6 +95,13 @@ int64_t seglog_read(struct seglog *log, uint64_t lsn, void *buf, size_t len);
 int seglog_truncate_before(struct seglog *log, uint64_t lsn);
 
 /*
+ * seglog_truncate_aged - the same, but of those that do not lie below free_lsn only
+ * such as have no record later than until_ns (UINT64_MAX: all): the time of the first
+ * record of the next segment tells. One that cannot be read keeps what is before it.
+ */
+int seglog_truncate_aged(struct seglog *log, uint64_t lsn, uint64_t free_lsn, uint64_t until_ns);
+
+/*
  * seglog_truncate_after - cut the log at lsn (a record boundary, -EINVAL else);
  * what was behind is gone, durably, when it returns.
  */

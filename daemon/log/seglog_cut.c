@@ -8,6 +8,7 @@
  * in the middle leaves a contiguous log that is cut less far; a wiped header
  * with something behind it is found by recovery (seg_residue).
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,29 @@ int seglog_drop(struct seglog *log, struct segment *seg, bool recycle)
 	return rc;
 }
 
+/* The time of the first record of a segment; UINT64_MAX: it cannot be told. */
+static uint64_t first_time(struct seglog *log, const struct seg_meta *meta)
+{
+	struct rec_cursor cur = segment_start(meta);
+	struct dagtap_rec rec;
+	uint64_t time_ns = UINT64_MAX;
+	int fd = segment_open(log, meta);
+
+	if (fd < 0)
+		return UINT64_MAX;
+	if (segfile_read(fd, &rec, sizeof(rec), seg_offset(meta->first_lsn, meta->first_lsn)) ==
+	    sizeof(rec) && !rec_cursor_check(&cur, &rec))
+		time_ns = le64toh(rec.time_ns);
+	close(fd);
+	return time_ns;
+}
+
 int seglog_truncate_before(struct seglog *log, uint64_t lsn)
+{
+	return seglog_truncate_aged(log, lsn, lsn, UINT64_MAX);
+}
+
+int seglog_truncate_aged(struct seglog *log, uint64_t lsn, uint64_t free_lsn, uint64_t until_ns)
 {
 	int rc = 0;
 
@@ -80,12 +103,20 @@ int seglog_truncate_before(struct seglog *log, uint64_t lsn)
 	pthread_mutex_lock(&log->dir_lock);
 	for (;;) {
 		struct segment *oldest = NULL;
+		struct seg_meta next;
+		bool aged = true;
 
 		pthread_mutex_lock(&log->lock);
-		if (log->nr_segs > 1 && log->segs[0]->end_lsn <= lsn)
+		if (log->nr_segs > 1 && log->segs[0]->end_lsn <= lsn) {
 			oldest = log->segs[0];
+			aged = oldest->end_lsn > free_lsn;
+			next = log->segs[1]->meta;
+		}
 		pthread_mutex_unlock(&log->lock);
 		if (!oldest || rc)
+			break;
+		/* the clock's last instant is nobody's time */
+		if (aged && until_ns != UINT64_MAX && first_time(log, &next) > until_ns)
 			break;
 		rc = seglog_drop(log, oldest, true);
 	}

@@ -561,6 +561,41 @@ Test(seglog, old_end_is_recycled_and_never_parsed)
 	append_all();
 }
 
+/* A segment goes when the record behind it is old enough, and not before. */
+Test(seglog, old_end_goes_by_age)
+{
+	uint64_t bound[8], t[8], first;
+
+	start_log();
+	for (int i = 0; i < 8; i++) {
+		m.time_ns = (i + 1) * 1000000000ull;
+		data(2, 1999);		/* half a segment */
+		append_all();
+		bound[i] = m.lsn;
+		t[i] = m.time_ns;
+	}
+	first = info().first_lsn;
+	cr_assert_geq(info().segments, 4);
+	cr_assert_eq(seglog_truncate_aged(seglog, m.lsn, 0, t[0] - 1), 0);
+	cr_assert_eq(info().first_lsn, first);
+	cr_assert_eq(seglog_truncate_aged(seglog, first, 0, UINT64_MAX - 1), 0);
+	cr_assert_eq(info().first_lsn, first, "not beyond the LSN, however old");
+	cr_assert_eq(seglog_truncate_aged(seglog, m.lsn, 0, t[3]), 0);
+	cr_assert_gt(info().first_lsn, first);
+	cr_assert_leq(info().first_lsn, bound[3]);
+	first = info().first_lsn;
+	check_bytes(first, m.lsn);
+	/* below free_lsn the time does not matter */
+	cr_assert_eq(seglog_truncate_aged(seglog, m.lsn, bound[5], 0), 0);
+	cr_assert_gt(info().first_lsn, first);
+	cr_assert_leq(info().first_lsn, bound[5]);
+	cr_assert_eq(seglog_truncate_aged(seglog, m.lsn, 0, UINT64_MAX), 0);
+	cr_assert_eq(info().segments, 1);
+	conf.read_only = true;
+	open_log(0);
+	cr_assert_eq(seglog_truncate_aged(seglog, m.lsn, 0, UINT64_MAX), -EROFS);
+}
+
 Test(seglog, cut_at_every_boundary)
 {
 	uint64_t bound[13];
