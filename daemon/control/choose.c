@@ -64,6 +64,7 @@ static void from_state(const struct group_state *gs, const struct group_copy *cp
 	ret->in_sync = cp->in_sync;
 	ret->blocked = cp->activation_blocked || cp->suspended;
 	ret->preference = cp->preference;
+	ret->lagged = group_copy_lagged(cp);
 	ret->active_now = active_stores(gs, cp->member);
 	if (!mb)
 		return;

@@ -173,7 +173,10 @@ static int tier(const struct candidate *c, const struct candidate_rule *rule)
 {
 	bool copied = c->copy_queue < COPY_QUEUE_MAX, replayed = c->replay_queue < REPLAY_QUEUE_MAX;
 
-	if (rule->skip_lag || (copied && replayed))
+	/* A queue that a lag holds may take long to replay: never the same as others. */
+	if (rule->skip_lag)
+		return c->lagged && !replayed;
+	if (copied && replayed)
 		return 0;
 	return replayed ? 1 : copied ? 2 : 3;
 }

@@ -33,6 +33,7 @@ struct candidate {
 					 * durably, may be gone */
 	bool in_sync;
 	bool blocked;			/* of the copy */
+	bool lagged;			/* replays late by intent, as agreed */
 	bool maintenance, stopped;	/* of the member */
 	bool failed;			/* its steps failed a short time ago (store/attempt.h) */
 	bool ended;			/* its lease has ended: it is the one that is replaced */

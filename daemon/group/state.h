@@ -85,7 +85,9 @@ struct group_copy {
 	uint64_t meta_block;			/* first 4 KiB block of the metadata */
 	char log_dir[GROUP_PATH_MAX + 1];
 	uint32_t preference;		/* 1..n */
-	uint64_t replay_lag_ms;
+	uint64_t replay_lag_ms;		/* replayed so much later; at most LAG_MS_MAX */
+	uint64_t truncation_lag_ms;	/* kept so much longer after that */
+	bool lag_off;			/* both count for nothing, but are remembered */
 	bool suspended;
 	bool activation_blocked;
 	char comment[GROUP_COMMENT_MAX + 1];
@@ -175,6 +177,11 @@ struct group_store *group_find_store_uuid(struct group_state *gs, const uint8_t 
 struct group_copy *group_find_copy(struct group_store *st, const char *member);
 /* Room for another store, the place of a removed one if need be; NULL: full. */
 struct group_store *group_add_store(struct group_state *gs, const uint8_t uuid[16]);
+/* Does it replay late by intent? */
+static inline bool group_copy_lagged(const struct group_copy *cp)
+{
+	return cp->replay_lag_ms && !cp->lag_off;
+}
 /* Letters, digits, '.', '-', '_'; begins with a letter or digit; <= max. */
 bool group_name_valid(const char *name, size_t max);
 /* Equal where group, members and living stores have equal versions. */

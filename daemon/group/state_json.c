@@ -10,6 +10,7 @@
 
 #include "daemon/group/uuid.h"
 #include "daemon/refuse.h"
+#include "daemon/replay/lag.h"
 
 #define JSON_DEPTH_MAX	16
 
@@ -82,7 +83,9 @@ static const struct field copy_fields[] = {
 	NUM_REQ(group_copy, meta_block, F_U64, INT64_MAX / DAGTAP_BLOCK),
 	STR_REQ(group_copy, log_dir),
 	NUM(group_copy, preference, F_U32, 1000),
-	NUM(group_copy, replay_lag_ms, F_U64, 14ull * 86400 * 1000),
+	NUM(group_copy, replay_lag_ms, F_U64, LAG_MS_MAX),
+	NUM(group_copy, truncation_lag_ms, F_U64, LAG_MS_MAX),
+	BOOL(group_copy, lag_off),
 	BOOL(group_copy, suspended),
 	BOOL(group_copy, activation_blocked),
 	STR(group_copy, comment),

@@ -25,6 +25,7 @@ static void fill_candidate(struct candidate *c, const struct takeover_view *v,
 	snprintf(c->member, sizeof(c->member), "%s", cp->member);
 	c->blocked = cp->activation_blocked;
 	c->preference = cp->preference;
+	c->lagged = group_copy_lagged(cp);
 	c->in_sync = cp->in_sync;
 	c->status = CAND_OTHER;
 	c->stopped = true;	/* who is no member takes no part */

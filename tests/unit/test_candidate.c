@@ -152,6 +152,10 @@ Test(candidate, tiers_and_preferred_limits_come_before_the_log)
 	cr_assert_eq(v[3].index, 3, "soft limit");
 	r.skip_lag = true;
 	cr_assert_str_eq(best(c, 4, &r), "b");
+	c[0].lagged = true;
+	cr_assert_str_neq(best(c, 4, &r), "b", "what a lag holds back may take long to replay");
+	c[0].replay_queue = 0;
+	cr_assert_str_eq(best(c, 4, &r), "b");
 }
 
 Test(candidate, the_dial_counts_what_is_left_after_the_last_logs)

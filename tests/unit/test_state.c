@@ -73,6 +73,8 @@ static void make(struct group_state *gs)
 	add_copy(st, "node2")->suspended = true;
 	strcpy(st->copies[1].comment, "disk \"swap\" \\ späť");
 	st->copies[1].replay_lag_ms = 3600000;
+	st->copies[1].truncation_lag_ms = 14ull * 86400000;
+	st->copies[1].lag_off = true;
 	st->copies[0].in_sync = true;
 }
 
