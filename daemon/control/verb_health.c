@@ -291,6 +291,7 @@ static void take_copy(struct json_object *o, struct health_copy *c)
 	c->replay_bytes = val_count(o, "replay_queue_bytes");
 	c->replay_seconds = val_num(o, "replay_queue_seconds");
 	c->lag_seconds = val_num(o, "replay_lag_seconds");
+	c->late_seconds = val_num(o, "replay_late_seconds");
 	c->space_left = val_count(o, "space_left");
 	c->seed_done = total > 0 ? val_num(o, "seed_done") / total : 0;
 	c->tracking = val_flag(o, "tracking");

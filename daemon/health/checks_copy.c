@@ -163,7 +163,8 @@ void check_replay_queue(const struct health_snapshot *s, struct health_report *r
 {
 	for (unsigned i = 0; i < s->nr_copies; i++) {
 		const struct health_copy *c = &s->copies[i];
-		double late = c->replay_seconds - c->lag_seconds;
+		/* What is held back by a lag is not late, however much it is. */
+		double late = c->lag_seconds > 0 ? c->late_seconds : c->replay_seconds;
 		struct health_finding *f;
 
 		if (c->status != COPY_HEALTHY || !c->queues || (late < REPLAY_WARN_S &&
@@ -172,9 +173,10 @@ void check_replay_queue(const struct health_snapshot *s, struct health_report *r
 			continue;
 		f = health_add(r, "replay-queue", late >= REPLAY_CRITICAL_S ? HEALTH_CRITICAL :
 			       HEALTH_WARNING, c->store, c->member, "copy %s\\%s replays late: %llu records, "
-			       "%llu MiB wait, %.0f s beyond its lag", c->store, c->member,
+			       "%llu MiB wait, %.0f s%s", c->store, c->member,
 			       (unsigned long long)c->replay_records,
-			       (unsigned long long)c->replay_bytes >> 20, late < 0 ? 0 : late);
+			       (unsigned long long)c->replay_bytes >> 20, late,
+			       c->lag_seconds > 0 ? " beyond its lag" : "");
 		health_effect(f, "nothing is lost, but an activation there waits for the replay");
 		health_cure(f, "on %s: iostat -x of the copy's device; it must take the writes of the active's",
 			    c->member);

@@ -65,7 +65,9 @@ struct health_copy {
 	bool activation_blocked, in_sync;
 	bool queues;			/* the six below are known */
 	uint64_t copy_records, copy_bytes, replay_records, replay_bytes;
-	double copy_seconds, replay_seconds, lag_seconds;
+	double copy_seconds, replay_seconds;
+	double lag_seconds;		/* as agreed, also while it is off */
+	double late_seconds;		/* what may be replayed has waited; told by its member */
 	uint64_t space_left;		/* of its log directory; 0: not known */
 	double seed_done;		/* 0..1 */
 	/* of the active copy */

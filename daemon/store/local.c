@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/control/history.h"
 #include "daemon/health/copystatus.h"
 #include "daemon/log.h"
 #include "daemon/store/active_internal.h"
@@ -19,6 +20,7 @@
 #define RETRY_MS	1000
 #define REPLAY_MS	30000	/* after so long an activation says that it waits for its replay */
 #define SOON_MS		10
+#define LAG_SPACE_MS	600000
 
 void local_error(struct local *lo, int error, const char *fmt, ...)
 {
@@ -42,16 +44,48 @@ void local_no_error(struct local *lo)
 	lo->error_text[0] = 0;
 }
 
+/*
+ * A lag that is played down, and that is held again, is worth a line of history. Where
+ * space stays short it comes and goes with each segment: said now and then.
+ */
+static void note_lag(struct local *lo, const struct stores_conf *conf)
+{
+	uint64_t now = active_now_ms();
+	struct json_object *fields;
+	struct passive_status ps;
+
+	passive_status(lo->passive, &ps);
+	if (ps.lag_cause == lo->lag_cause)
+		return;
+	if (ps.lag_cause == LAG_SPACE && lo->lag_space_ms && now - lo->lag_space_ms < LAG_SPACE_MS)
+		return;
+	if (ps.lag_cause == LAG_SPACE)
+		lo->lag_space_ms = now;
+	lo->lag_cause = ps.lag_cause;
+	log_notice("store=%s lag=%s cause=%s", lo->name, ps.lag_cause == LAG_NONE ? "held" :
+		   "played-down", lag_cause_name(ps.lag_cause));
+	fields = json_object_new_object();
+	json_object_object_add(fields, "cause", json_object_new_string(lag_cause_name(ps.lag_cause)));
+	if (ps.lag_cause == LAG_NONE)
+		history_add(conf->history, "lag", lo->name, fields, "the copy holds its lag again");
+	else
+		history_add(conf->history, "lag", lo->name, fields, "the copy replays without its lag: %s",
+			    lag_cause_text(ps.lag_cause));
+}
+
 /* ---- active ------------------------------------------------------------------ */
 
 /* A passive copy that is to be active first applies what it has. */
-static int leave_passive(struct local *lo, const struct group_store *st)
+static int leave_passive(struct local *lo, const struct local_env *env, const struct group_store *st)
 {
 	int rc;
 
 	if (st->start_lsn) {
 		if (!lo->replay_since_ms)
 			lo->replay_since_ms = active_now_ms();
+		/* Nothing acknowledged is lost: all of the log is replayed, lag or not. */
+		passive_catch_up(lo->passive, 0);
+		note_lag(lo, env->conf);
 		/* The other copies of this member do not wait with it. */
 		rc = passive_wait_replayed(lo->passive, st->start_lsn, SOON_MS);
 		lo->soon = rc == -ETIMEDOUT;
@@ -88,6 +122,12 @@ static uint64_t keep_bytes(const struct group_store *st)
 	return st->keep_bytes ? st->keep_bytes : keep;
 }
 
+static struct lag_rule lag_rule_of(const struct group_copy *cp)
+{
+	return (struct lag_rule){ .replay_ms = cp->replay_lag_ms, .truncation_ms = cp->truncation_lag_ms,
+				  .off = cp->lag_off };
+}
+
 static void become_passive(struct local *lo, const struct local_env *env, const struct group_store *st)
 {
 	struct passive_conf conf = {
@@ -98,6 +138,9 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 		.tag = group_store_tag(st),
 		.ring_bytes = env->conf->receive_ring_bytes,
 		.keep_bytes = keep_bytes(st),
+		.lag = lag_rule_of(&lo->cp),
+		.quota_bytes = st->quota_bytes,
+		.seg_bytes = (uint64_t)st->segment_mib << 20,
 		.backend = env->conf->backend,
 		.state = lo->state,
 		.log = lo->log,
@@ -128,6 +171,7 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 	lo->role = LOCAL_PASSIVE;
 	lo->replay_since_ms = 0;
 	lo->bits_forgotten = false;
+	lo->lag_cause = LAG_NONE;
 	local_no_error(lo);
 	log_notice("store=%s passive device=%s", lo->name, lo->cp.device);
 }
@@ -138,6 +182,7 @@ void local_reconcile(struct local *lo, const struct local_env *env, struct group
 {
 	struct group_copy *cp = group_find_copy(st, env->conf->self);
 	bool want_active = st->epoch && !strcmp(st->active, env->conf->self);
+	struct lag_rule lag = lag_rule_of(cp);
 
 	lo->cp = *cp;
 	lo->soon = false;
@@ -156,6 +201,7 @@ void local_reconcile(struct local *lo, const struct local_env *env, struct group
 	if (lo->role == LOCAL_PASSIVE && !want_active) {
 		passive_suspend(lo->passive, cp->suspended);
 		passive_ack_received(lo->passive, wait_received(st));
+		passive_lag_set(lo->passive, &lag);
 		passive_reseed(lo->passive, cp->seed_request);
 		local_steps_cleared(lo, env, st);
 		return;
@@ -164,7 +210,7 @@ void local_reconcile(struct local *lo, const struct local_env *env, struct group
 		return;
 	if (lo->role == LOCAL_ACTIVE && local_leave_active(lo, env, st))
 		return;
-	if (lo->role == LOCAL_PASSIVE && leave_passive(lo, st))
+	if (lo->role == LOCAL_PASSIVE && leave_passive(lo, env, st))
 		return;
 	if (!want_active) {
 		become_passive(lo, env, st);
@@ -204,8 +250,10 @@ static void forget_bits(struct local *lo, const struct stores_conf *conf)
 
 void local_tick(struct local *lo, const struct stores_conf *conf)
 {
-	if (lo->passive)
+	if (lo->passive) {
 		passive_tick(lo->passive);
+		note_lag(lo, conf);
+	}
 	if (lo->passive && lo->tap && !lo->bits_forgotten)
 		forget_bits(lo, conf);
 	if (lo->log)

@@ -36,6 +36,8 @@ struct local {
 	bool fenced;			/* seen; until it serves again */
 	bool soon;			/* reconcile again in a moment */
 	uint64_t replay_since_ms;	/* an activation waits for its replay; 0: none */
+	enum lag_cause lag_cause;	/* as passive: as the history was told last */
+	uint64_t lag_space_ms;		/* … that space is short; 0: never */
 	bool bits_forgotten;		/* as passive: the tap was told that it is whole */
 	struct branch branches[BRANCHES_MAX];	/* as of the last tick */
 	unsigned nr_branches;

@@ -115,6 +115,8 @@ int passive_start(const struct passive_conf *conf, struct passive **ret)
 	p->conf = *conf;
 	p->ring_size = conf->ring_bytes;
 	p->ack_received = conf->ack_received;
+	p->lag = conf->lag;
+	p->others_low = UINT64_MAX;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->conn_lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
@@ -204,6 +206,10 @@ void passive_status(struct passive *p, struct passive_status *ret)
 	ret->inspected_time_ns = p->inspected_time_ns;
 	ret->replayed_time_ns = p->replayed_time_ns;
 	ret->active_end_lsn = p->active_end;
+	ret->lag = p->lag;
+	ret->lag_cause = p->lag_is.cause;
+	ret->lag_held = p->lag_is.held;
+	ret->lag_late_ms = p->lag_late_ms;
 	ret->log_bytes = info.bytes;
 	ret->seed_done = p->seed.done;
 	ret->seed_total = p->seed.total;
@@ -365,21 +371,41 @@ static uint64_t boot_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static uint64_t space_left(const struct passive *p)
+/* Zero: it cannot be told. */
+static void look_at_space(const struct passive *p, uint64_t *ret_left, uint64_t *ret_total)
 {
 	struct statvfs vfs;
+	bool ok = !statvfs(p->log_dir, &vfs);
 
-	return statvfs(p->log_dir, &vfs) ? 0 : (uint64_t)vfs.f_bavail * vfs.f_frsize;
+	*ret_left = ok ? (uint64_t)vfs.f_bavail * vfs.f_frsize : 0;
+	*ret_total = ok ? (uint64_t)vfs.f_blocks * vfs.f_frsize : 0;
+}
+
+/*
+ * Lock held: of what is replayed, the log below may go. Another copy may have less
+ * when this one is to feed it, as its next active or with the last logs. A copy without
+ * lag waits for what the others are known to need; one with a lag keeps by age.
+ */
+static uint64_t not_needed(const struct passive *p)
+{
+	uint64_t below = p->durable > p->conf.keep_bytes ? p->durable - p->conf.keep_bytes : 0;
+
+	if (p->lag_is.keep.until_ns == UINT64_MAX && p->others_low < below)
+		below = p->others_low;
+	return below < p->replayed ? below : p->replayed;
 }
 
 void passive_tick(struct passive *p)
 {
-	uint64_t below, space = space_left(p);
 	bool retry, fails, enough;
 	char why[sizeof(p->error_text)];
+	uint64_t below, left, total;
 
+	look_at_space(p, &left, &total);
 	pthread_mutex_lock(&p->lock);
-	p->space_left = space;
+	p->space_left = left;
+	p->space_total = total;
+	passive_lag_tick(p);
 	fails = passive_log_failed(p) || p->replay_stopped || !p->replay;
 	enough = !p->given_up && failed_too_long(p, fails, boot_ms());
 	memcpy(why, p->error_text, sizeof(why));
@@ -389,16 +415,13 @@ void passive_tick(struct passive *p)
 			give_up(p, why);
 		return;
 	}
-	/* Another copy may have less when this one is to feed it: as its next
-	 * active, or with the last logs. */
-	below = p->durable > p->conf.keep_bytes ? p->durable - p->conf.keep_bytes : 0;
-	below = below < p->replayed ? below : p->replayed;
+	below = not_needed(p);
 	retry = p->replay && (p->replay_stopped || passive_log_failed(p));
 	if (passive_log_failed(p) || p->replay_stopped)
 		p->error = 0;
 	p->replay_stopped = false;
 	pthread_mutex_unlock(&p->lock);
-	seglog_truncate_before(p->conf.log, below);
+	passive_lag_truncate(p, below);
 	if (retry)
 		replay_retry(p->replay);
 	restart_replay(p);

@@ -25,6 +25,7 @@
 #include "daemon/group/candidate.h"
 #include "daemon/log/seglog.h"
 #include "daemon/net/stream.h"
+#include "daemon/replay/lag.h"
 #include "daemon/ship/compress.h"
 #include "daemon/ship/frame.h"
 #include "daemon/store/copystate.h"
@@ -44,6 +45,8 @@ struct passive_conf {
 	bool no_codec;			/* the log comes as it is, whatever is offered */
 	bool ack_received;		/* as passive_ack_received() */
 	uint64_t keep_bytes;		/* of replayed log, for copies that have less */
+	struct lag_rule lag;		/* as passive_lag_set() */
+	uint64_t quota_bytes, seg_bytes;	/* of the log */
 	unsigned failed_ms_max;		/* Failed so long: FailedAndSuspended; 0: 10 min */
 	struct copystate *state;	/* these stay the caller's, and outlive the passive */
 	struct seglog *log;
@@ -60,6 +63,10 @@ struct passive_status {
 	uint32_t seq, replayed_seq;
 	uint64_t inspected_time_ns, replayed_time_ns;
 	uint64_t active_end_lsn;	/* as the hello said */
+	struct lag_rule lag;
+	enum lag_cause lag_cause;	/* why it replays without it; LAG_NONE: it does not */
+	bool lag_held;			/* records are held back by it, or would be */
+	uint64_t lag_late_ms;		/* what may be replayed has waited for so long */
 	uint64_t log_bytes, space_left;
 	uint64_t seed_done, seed_total;
 	uint64_t staged_since_lsn;	/* replay holds here; UINT64_MAX: it does not */
@@ -111,6 +118,15 @@ int passive_fetch(struct passive *p, const struct passive_source *from, uint64_t
 void passive_feed(struct passive *p, struct stream *st, const struct frame_hello *hello);
 int passive_wait_replayed(struct passive *p, uint64_t lsn, unsigned timeout_ms);
 void passive_suspend(struct passive *p, bool suspended);
+/* Held from now on by this rule; a lag that ends is made up for at once. */
+void passive_lag_set(struct passive *p, const struct lag_rule *rule);
+/*
+ * What is known of the store's other copies: have too few of them been healthy for
+ * long, and from where on do they still need the log (UINT64_MAX: nothing)?
+ */
+void passive_others(struct passive *p, bool few, uint64_t low_lsn);
+/* Somebody waits for the replay: no lag for so long, 0: a minute. */
+void passive_catch_up(struct passive *p, unsigned ms);
 /* Somebody waits for what is received, not only for what is durable. */
 void passive_ack_received(struct passive *p, bool at_once);
 /* Forget image and log and ask for everything anew, once for each request. */

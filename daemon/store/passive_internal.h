@@ -59,7 +59,19 @@ struct passive {
 	char error_text[160];
 	uint32_t epoch;
 	uint64_t active_end;
-	uint64_t space_left;		/* of the log's file system, once a second */
+	uint64_t space_left, space_total; /* of the log's file system, once a second */
+	bool log_full;			/* the last append found no room */
+
+	/* replay/lag.h; under lock */
+	struct lag_rule lag;		/* as agreed */
+	struct lag_verdict lag_is;	/* as of the last look */
+	struct lag_clock lag_clock;
+	struct lag_arrivals lag_arrivals;
+	uint64_t catch_up_until_ms;	/* CLOCK_BOOTTIME; 0: nobody waits for the replay */
+	uint64_t lag_met_ms;		/* all that was allowed had been replayed; 0: not yet */
+	uint64_t lag_late_ms;		/* since then */
+	bool few_copies;		/* of the others, and for long enough */
+	uint64_t others_low;		/* they need the log from here on; UINT64_MAX: none does */
 
 	/* the receiver's connection; conn_lock orders connects and stops */
 	pthread_mutex_t conn_lock;
@@ -97,6 +109,12 @@ void *passive_log_main(void *arg);
  */
 void passive_settle_log(struct passive *p);
 void passive_let_log_go(struct passive *p);
+
+/* passive_lag.c */
+void passive_lag_apply(struct passive *p);	/* lock held: look, and tell the replay */
+void passive_lag_tick(struct passive *p);	/* lock held: the same, once a second */
+/* Lock not held: drop replayed log below, except what the lag keeps. */
+int passive_lag_truncate(struct passive *p, uint64_t below);
 
 /* passive_begin.c */
 /* Lock held: what comes stands at `from`, of epochs up to epoch_max. */

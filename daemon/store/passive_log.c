@@ -64,6 +64,7 @@ int passive_start_replay(struct passive *p)
 		p->replay = NULL;
 		passive_error(p, err, "cannot start the replay to %s", p->device);
 	}
+	passive_lag_apply(p);
 	return err;
 }
 
@@ -113,9 +114,13 @@ static bool replay_more(struct passive *p)
 {
 	uint64_t hold = passive_hold_now(p), to = p->durable < hold ? p->durable : hold;
 	uint64_t before = p->replayed;
+	bool lagged = p->lag_is.held;
 	struct replay *rp = p->replay;
 	int rc;
 
+	/* With a lag no further than room is needed for. */
+	if (lagged && p->lag_is.limit.free_lsn < to)
+		to = p->lag_is.limit.free_lsn;
 	if (!rp || before >= to)
 		return false;
 	pthread_mutex_unlock(&p->lock);
@@ -125,7 +130,7 @@ static bool replay_more(struct passive *p)
 	if (to <= before)
 		return false;
 	pthread_mutex_unlock(&p->lock);
-	seglog_truncate_before(p->conf.log, to);
+	passive_lag_truncate(p, to);
 	pthread_mutex_lock(&p->lock);
 	return true;
 }
@@ -138,7 +143,7 @@ static bool drop_kept(struct passive *p)
 
 	pthread_mutex_unlock(&p->lock);
 	seglog_info(p->conf.log, &before);
-	seglog_truncate_before(p->conf.log, replayed);
+	passive_lag_truncate(p, replayed);
 	seglog_info(p->conf.log, &after);
 	pthread_mutex_lock(&p->lock);
 	return after.first_lsn != before.first_lsn;
@@ -147,6 +152,8 @@ static bool drop_kept(struct passive *p)
 /* The log directory is full. Lock held on entry and return. */
 static void make_room(struct passive *p, int why)
 {
+	p->log_full = true;
+	passive_lag_apply(p);
 	if (drop_kept(p) || replay_more(p))
 		return;
 	if (p->error != why)
@@ -155,7 +162,7 @@ static void make_room(struct passive *p, int why)
 	    !seeding_unstage(p))
 		replay_advance(p->replay, p->durable, passive_hold_now(p));
 	pthread_mutex_unlock(&p->lock);
-	seglog_truncate_before(p->conf.log, p->replayed);
+	passive_lag_truncate(p, p->replayed);
 	sleep_ms(NO_ROOM_RETRY_MS);
 	pthread_mutex_lock(&p->lock);
 }
@@ -178,6 +185,7 @@ static void log_batch(struct passive *p)
 		passive_error(p, rc, "cannot write the log in %s", p->log_dir);
 		return;
 	}
+	p->log_full = false;
 	if (p->error == -ENOSPC || p->error == -EDQUOT) {
 		log_notice("store=%s log directory has room again", p->name);
 		p->error = 0;

@@ -186,6 +186,7 @@ static int cross_jump(struct passive *p, const struct finish *f)
 
 	if (!rp)
 		return -EAGAIN;
+	passive_lag_apply(p);	/* what must be repaired has no lag */
 	pthread_mutex_unlock(&p->lock);
 	rc = replay_wait(rp, p->hold, 60000);
 	pthread_mutex_lock(&p->lock);
@@ -253,6 +254,7 @@ int seeding_unstage(struct passive *p)
 		 "not eligible until the seed ends", p->name);
 	if (f.jump) {
 		/* What lies before the jump is covered by the seed all the same. */
+		passive_lag_apply(p);
 		pthread_mutex_unlock(&p->lock);
 		rc = replay_wait(rp, p->hold, 60000);
 		pthread_mutex_lock(&p->lock);

@@ -444,6 +444,36 @@ int stores_retry_copy(struct stores *ss, const uint8_t uuid[16])
 	return rc;
 }
 
+int stores_catch_up(struct stores *ss, const uint8_t uuid[16], unsigned ms)
+{
+	struct local *lo;
+	int rc = -ENOENT;
+
+	pthread_rwlock_rdlock(&ss->lock);
+	lo = stores_find(ss, uuid);
+	if (lo && lo->passive) {
+		passive_catch_up(lo->passive, ms);
+		rc = 0;
+	}
+	pthread_rwlock_unlock(&ss->lock);
+	return rc;
+}
+
+int stores_others(struct stores *ss, const uint8_t uuid[16], bool few, uint64_t low_lsn)
+{
+	struct local *lo;
+	int rc = -ENOENT;
+
+	pthread_rwlock_rdlock(&ss->lock);
+	lo = stores_find(ss, uuid);
+	if (lo && lo->passive) {
+		passive_others(lo->passive, few, low_lsn);
+		rc = 0;
+	}
+	pthread_rwlock_unlock(&ss->lock);
+	return rc;
+}
+
 int stores_forget_copy(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen)
 {
 	int rc = 0;

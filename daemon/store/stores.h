@@ -140,6 +140,9 @@ int stores_prepare_copy(struct stores *ss, const struct group_store *st, const s
 int stores_forget_copy(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen);
 /* A copy that has failed for too long is tried again. -ENOENT: none of ours is passive. */
 int stores_retry_copy(struct stores *ss, const uint8_t uuid[16]);
+/* passive_catch_up(), passive_others(); -ENOENT: none of ours is passive. */
+int stores_catch_up(struct stores *ss, const uint8_t uuid[16], unsigned ms);
+int stores_others(struct stores *ss, const uint8_t uuid[16], bool few, uint64_t low_lsn);
 /* A named point in the log. */
 int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uint64_t *ret_lsn);
 
@@ -152,9 +155,12 @@ int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uin
  *   replay_queue_records, replay_queue_bytes, replay_queue_seconds,
  *   last_generated_time, last_inspected_time, last_replayed_time (RFC 3339),
  *   log_bytes, space_left, in_sync, suspended, activation_blocked,
- *   replay_lag_seconds, device, log_dir,
+ *   replay_lag_seconds, truncation_lag_seconds, lag ("on", "off"), device, log_dir,
  *   seed_done, seed_total, seed_rate, seed_left_seconds, error, comment,
  *   branches (of this member: epoch, first_lsn, end_lsn, bytes);
+ *   of a passive, by its member alone: lag_state ("held", "played-down", "none"),
+ *   lag_cause (of replay/lag.h, "": none), replay_late_seconds (what may be replayed
+ *   has waited for so long);
  *   of the active: steps (Mounted …, "": none), step (that runs), steps_failed
  *   steps_retry_seconds: its steps failed here, it is no candidate for so long
  * The active's member reports itself and every passive copy (from their acks);

@@ -85,6 +85,8 @@ static void put_agreed(struct json_object *o, const struct group_copy *cp)
 	put_b(o, "suspended", cp && cp->suspended);
 	put_b(o, "activation_blocked", cp && cp->activation_blocked);
 	put_f(o, "replay_lag_seconds", cp ? cp->replay_lag_ms / 1e3 : 0);
+	put_f(o, "truncation_lag_seconds", cp ? cp->truncation_lag_ms / 1e3 : 0);
+	put_s(o, "lag", cp && cp->lag_off ? "off" : "on");
 	put_s(o, "device", cp ? cp->device : "");
 	put_s(o, "log_dir", cp ? cp->log_dir : "");
 	put_s(o, "comment", cp ? cp->comment : "");
@@ -270,6 +272,14 @@ static void put_network(struct stores *ss, const struct passive_status *p, struc
 	put_s(o, "network", way.network);
 }
 
+/* What becomes of the lag that is agreed, and how far the replay is behind that. */
+static void put_lag(struct json_object *o, const struct passive_status *p)
+{
+	put_s(o, "lag_state", p->lag_held ? "held" : p->lag_cause != LAG_NONE ? "played-down" : "none");
+	put_s(o, "lag_cause", p->lag_cause == LAG_NONE ? "" : lag_cause_name(p->lag_cause));
+	put_f(o, "replay_late_seconds", p->lag_late_ms / 1e3);
+}
+
 static void add_passive(struct stores *ss, const struct group_store *st, struct local *lo,
 			struct json_object *list)
 {
@@ -310,6 +320,7 @@ static void add_passive(struct stores *ss, const struct group_store *st, struct 
 	put_u(o, "seed_done", p.seed_done);
 	put_u(o, "seed_total", p.seed_total);
 	put_b(o, "staged", p.staged_since_lsn != UINT64_MAX);
+	put_lag(o, &p);
 	put_branches(o, lo);
 	if (lo->steps) {
 		stepper_status(lo->steps, &steps);

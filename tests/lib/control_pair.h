@@ -202,6 +202,16 @@ unsigned stores_metrics(struct stores *ss, struct stores_metric *ret, unsigned m
 	return 0;
 }
 
+int stores_catch_up(struct stores *ss, const uint8_t uuid[16], unsigned ms)
+{
+	return 0;
+}
+
+int stores_others(struct stores *ss, const uint8_t uuid[16], bool few, uint64_t low_lsn)
+{
+	return 0;
+}
+
 int stores_retry_copy(struct stores *ss, const uint8_t uuid[16])
 {
 	return -ENOENT;

@@ -385,6 +385,7 @@ Test(copystatus, every_field_is_there)
 		"replay_queue_records", "replay_queue_bytes", "replay_queue_seconds",
 		"last_generated_time", "last_inspected_time", "last_replayed_time", "log_bytes",
 		"space_left", "in_sync", "suspended", "activation_blocked", "replay_lag_seconds",
+		"truncation_lag_seconds", "lag",
 		"device", "log_dir", "comment", "error", "seed_done", "seed_total",
 	};
 	static const char *const of_the_active[] = {

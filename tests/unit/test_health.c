@@ -405,6 +405,7 @@ static void replays_late(void)
 {
 	copy("pg", "n2")->lag_seconds = 600;
 	copy("pg", "n2")->replay_seconds = 700;
+	copy("pg", "n2")->late_seconds = 100;
 }
 
 static void replays_much(void)
@@ -571,9 +572,10 @@ Test(health, each_check_has_a_fault_planted)
 
 Test(health, what_is_as_wanted_is_no_fault)
 {
-	/* lagged by a day and within it */
+	/* lagged by a day; before what it holds nothing was written for three */
 	copy("pg", "n2")->lag_seconds = 86400;
-	copy("pg", "n2")->replay_seconds = 86410;
+	copy("pg", "n2")->replay_seconds = 4 * 86400;
+	copy("pg", "n2")->late_seconds = 1;
 	copy("pg", "n2")->replay_bytes = 100ull << 30;
 	/* the witness is not needed where members are odd */
 	strcpy(s->witness, "w");
