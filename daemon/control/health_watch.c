@@ -2,12 +2,15 @@
 #include "daemon/control/health_watch.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/control/control_int.h"
 #include "daemon/control/history.h"
+#include "daemon/control/jsonval.h"
 #include "daemon/health/copystatus.h"
+#include "daemon/health/others.h"
 #include "daemon/health/redundancy.h"
 
 #define LOOK_MS_MAX	30000
@@ -20,6 +23,8 @@ struct watched {
 	uint8_t uuid[16];
 	bool seen;			/* in this look */
 	struct redundancy red;
+	struct lag_copies few;		/* healthy copies without lag */
+	struct others others;
 };
 
 struct health_watch {
@@ -54,14 +59,6 @@ static struct watched *watched_of(struct health_watch *hw, const struct group_st
 	return empty;
 }
 
-static const char *text_of(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	json_object_object_get_ex(o, key, &v);
-	return json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
-}
-
 static unsigned count_healthy(struct json_object *copies, const char *store)
 {
 	unsigned n = 0;
@@ -69,8 +66,8 @@ static unsigned count_healthy(struct json_object *copies, const char *store)
 	for (size_t i = 0; i < json_object_array_length(copies); i++) {
 		struct json_object *o = json_object_array_get_idx(copies, i);
 
-		n += !strcmp(text_of(o, "store"), store) &&
-		     copy_status_healthy(copy_status_parse(text_of(o, "status")));
+		n += !strcmp(val_str(o, "store"), store) &&
+		     copy_status_healthy(copy_status_parse(val_str(o, "status")));
 	}
 	return n;
 }
@@ -106,6 +103,59 @@ static bool answers(void *ctx, const char *member)
 	return control_reachable(ctx, member);
 }
 
+/* What the members say of a store's copies; nothing of it is believed beyond that. */
+static unsigned take_others(const struct group_store *st, struct json_object *copies, const char *self,
+			    struct other_copy *ret)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < json_object_array_length(copies) && n < GROUP_MEMBERS_MAX; i++) {
+		struct json_object *o = json_object_array_get_idx(copies, i);
+		struct group_copy *cp = group_find_copy((struct group_store *)st, val_str(o, "member"));
+		enum copy_status status = copy_status_parse(val_str(o, "status"));
+		const char *key;
+
+		if (!cp || strcmp(val_str(o, "store"), st->name))
+			continue;
+		ret[n] = (struct other_copy){
+			.self = !strcmp(cp->member, self),
+			.active = !strcmp(cp->member, st->active),
+			.healthy = copy_status_healthy(status),
+			.answers = status != COPY_SERVICE_DOWN && status != COPY_STATUSES,
+			.suspended = cp->suspended,
+		};
+		ret[n].lagged = !ret[n].active && group_copy_lagged(cp);
+		snprintf(ret[n].member, sizeof(ret[n].member), "%s", cp->member);
+		key = ret[n].lagged ? "durable_lsn" : "replayed_lsn";
+		ret[n].known = json_object_object_get_ex(o, key, NULL);
+		ret[n++].lsn = val_count(o, key);
+	}
+	return n;
+}
+
+/* The copy here truncates its log, and holds its lag, by what the others have. */
+static void look_at_others(struct health_watch *hw, const struct group_store *st,
+			   struct json_object *copies)
+{
+	struct other_copy list[GROUP_MEMBERS_MAX];
+	unsigned n = take_others(st, copies, hw->ct->cf->member, list);
+	struct watched *w;
+	uint64_t low = UINT64_MAX;
+	bool few = false;
+
+	pthread_mutex_lock(&hw->lock);
+	w = watched_of(hw, st);
+	if (w) {
+		low = others_low(&w->others, list, n, st->quota_bytes);
+		few = others_few(&w->few, list, n, now_ms(), LAG_COPIES_AFTER_MS);
+	}
+	pthread_mutex_unlock(&hw->lock);
+	pthread_rwlock_rdlock(&hw->ct->use);
+	if (hw->ct->stores)
+		stores_others(hw->ct->stores, st->uuid, few, low);
+	pthread_rwlock_unlock(&hw->ct->use);
+}
+
 static void look_at(struct health_watch *hw, const struct group_store *st, struct json_object *copies)
 {
 	const struct config *cf = hw->ct->cf;
@@ -139,8 +189,10 @@ static void look(struct health_watch *hw)
 		return;
 	copies = group_find_member(&gs, hw->ct->cf->member) ? copies_obj(&call, &gs, NULL) : NULL;
 	for (uint32_t i = 0; copies && i < gs.nr_stores; i++)
-		if (!gs.stores[i].removed && group_find_copy(&gs.stores[i], hw->ct->cf->member))
+		if (!gs.stores[i].removed && group_find_copy(&gs.stores[i], hw->ct->cf->member)) {
 			look_at(hw, &gs.stores[i], copies);
+			look_at_others(hw, &gs.stores[i], copies);
+		}
 	json_object_put(copies);
 	group_state_free(&gs);
 	pthread_mutex_lock(&hw->lock);
