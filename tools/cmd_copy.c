@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* dagctl copy add|status|suspend|resume|remove|seed */
+/* dagctl copy add|set|status|suspend|resume|remove|seed */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +40,14 @@ static void note_of(struct json_object *cp, char *ret, size_t len)
 			 left);
 	} else if (*obj_str(cp, "error")) {
 		snprintf(ret, len, "%.150s", obj_str(cp, "error"));
+	} else if (obj_double(cp, "replay_lag_seconds") > 0 && !strcmp(obj_str(cp, "role"), "passive")) {
+		fmt_seconds(obj_double(cp, "replay_lag_seconds"), left);
+		if (!strcmp(obj_str(cp, "lag"), "off"))
+			snprintf(ret, len, "lag %s, off", left);
+		else if (!strcmp(obj_str(cp, "lag_state"), "played-down") || *obj_str(cp, "lag_cause"))
+			snprintf(ret, len, "lag %s, played down: %s", left, obj_str(cp, "lag_cause"));
+		else
+			snprintf(ret, len, "lag %s", left);
 	} else if (*obj_str(cp, "comment")) {
 		snprintf(ret, len, "%.150s", obj_str(cp, "comment"));
 	}
@@ -135,6 +143,29 @@ int cmd_copy_add(struct cmd *cmd)
 {
 	on_interrupt("the daemon finishes it or undoes it; see dagctl status");
 	return simple(cmd, "copy.add", "added; it is seeded now, see dagctl copy status");
+}
+
+int cmd_copy_set(struct cmd *cmd)
+{
+	struct json_object *res = NULL;
+	char replay[32], truncation[32];
+
+	if (json_object_object_length(cmd->params) < 3) {
+		fail("copy set: nothing to set; see dagctl copy set --help");
+		return EXIT_USAGE;
+	}
+	if (client_call(cmd, "copy.set", cmd->params, &res))
+		return EXIT_FAILURE;
+	fmt_seconds(obj_int(res, "replay_lag_ms") / 1e3, replay);
+	fmt_seconds(obj_int(res, "truncation_lag_ms") / 1e3, truncation);
+	if (cmd->json)
+		print_json(res);
+	else
+		printf("copy %s\\%s: replay lag %s, truncation lag %s, %s\n",
+		       obj_str(cmd->params, "store"), obj_str(res, "member"), replay, truncation,
+		       obj_bool(res, "lag_off") ? "off" : "on");
+	json_object_put(res);
+	return EXIT_SUCCESS;
 }
 
 int cmd_copy_suspend(struct cmd *cmd)

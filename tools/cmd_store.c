@@ -91,10 +91,24 @@ static void print_steps(struct json_object *st)
 		printf("  %-16s by hand; dagctl store mount %s\n", "dismounted", obj_str(st, "name"));
 }
 
+/* ", replay lag 2 h, truncation lag 1 d, off"; nothing where there is none. */
+static void print_lag(struct json_object *cp, char *ret, size_t len)
+{
+	char replay[32], truncation[32];
+
+	ret[0] = '\0';
+	if (!obj_int(cp, "replay_lag_ms") && !obj_int(cp, "truncation_lag_ms"))
+		return;
+	fmt_seconds(obj_int(cp, "replay_lag_ms") / 1e3, replay);
+	fmt_seconds(obj_int(cp, "truncation_lag_ms") / 1e3, truncation);
+	snprintf(ret, len, ", replay lag %s, truncation lag %s%s", replay, truncation,
+		 obj_bool(cp, "lag_off") ? ", off" : "");
+}
+
 static void print_store(struct json_object *st)
 {
 	struct json_object *copies = obj_get(st, "copies");
-	char lag[32];
+	char lag[100];
 	size_t i;
 
 	printf("store %s\n", obj_str(st, "name"));
@@ -114,14 +128,12 @@ static void print_store(struct json_object *st)
 	for (i = 0; i < obj_len(copies); i++) {
 		struct json_object *cp = json_object_array_get_idx(copies, i);
 
-		fmt_seconds(obj_int(cp, "replay_lag_ms") / 1e3, lag);
-		printf("  copy on %s: device %s, metadata %s block %lld, log %s, preference %lld%s%s%s%s\n",
+		print_lag(cp, lag, sizeof(lag));
+		printf("  copy on %s: device %s, metadata %s block %lld, log %s, preference %lld%s%s%s\n",
 		       obj_str(cp, "member"), obj_str(cp, "device"), obj_str(cp, "meta_device"),
 		       (long long)obj_int(cp, "meta_block"), obj_str(cp, "log_dir"),
 		       (long long)obj_int(cp, "preference"), obj_bool(cp, "in_sync") ? ", in sync" : "",
-		       obj_bool(cp, "suspended") ? ", suspended" : "",
-		       obj_int(cp, "replay_lag_ms") ? ", replay lag " : "",
-		       obj_int(cp, "replay_lag_ms") ? lag : "");
+		       obj_bool(cp, "suspended") ? ", suspended" : "", lag);
 	}
 }
 

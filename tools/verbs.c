@@ -166,11 +166,18 @@ static const struct cli_opt events_follow_opts[] = {
 	OPT_END
 };
 
+#define LAGS \
+	{ "--replay-lag", CLI_DURATION, "TIME", "replay_lag_ms", "replay what is received so much " \
+	  "later, 0 to 14d", false, NULL }, \
+	{ "--truncation-lag", CLI_DURATION, "TIME", "truncation_lag_ms", "keep the log so much longer " \
+	  "after that, 0 to 14d", false, NULL }
+
 static const struct cli_opt copy_add_opts[] = {
 	{ "--member", CLI_TEXT, "MEMBER", "member", "member that gets the copy (this one)", false, NULL },
 	DEVICES("metadata on a device of its own"),
 	{ "--preference", CLI_UINT, "N", "preference", "order of activation, from 1 (last)", false,
 	  NULL },
+	LAGS,
 	{ "--force", CLI_FLAG, NULL, "force", "use the device though it holds something", false, NULL },
 	OPT_END
 };
@@ -192,6 +199,14 @@ static const struct cli_opt copy_resume_opts[] = {
 	MEMBER_REQ,
 	{ "--replication-only", CLI_FLAG, NULL, "replication_only", "keep activation blocked", false,
 	  NULL },
+	OPT_END
+};
+
+static const struct cli_opt copy_set_opts[] = {
+	MEMBER_REQ,
+	LAGS,
+	{ "--lag", CLI_WORD, "WORD", "lag", "off: replay at once, but remember the lags; on: hold them "
+	  "again", false, "on|off" },
 	OPT_END
 };
 
@@ -427,7 +442,13 @@ const struct cli_verb verbs[] = {
 	  "dagctl store remove pg\n", cmd_store_remove },
 	{ "copy", "add", ONE("STORE", "store"), copy_add_opts, "add a passive copy of a store",
 	  "dagctl copy add pg --member node2 --device /dev/vdb\n"
-	  "dagctl copy add pg --member node3 --device /dev/vdb --preference 3\n", cmd_copy_add },
+	  "dagctl copy add pg --member node3 --device /dev/vdb --preference 3\n"
+	  "dagctl copy add pg --member node4 --device /dev/vdb --replay-lag 2h --truncation-lag 1d\n",
+	  cmd_copy_add },
+	{ "copy", "set", ONE("STORE", "store"), copy_set_opts,
+	  "change the lags of a copy, or turn them off and on",
+	  "dagctl copy set pg --member node4 --replay-lag 6h\n"
+	  "dagctl copy set pg --member node4 --lag off\n", cmd_copy_set },
 	{ "copy", "status", MAYBE("STORE", "store"), copy_status_opts,
 	  "status and queues of the copies",
 	  "dagctl copy status\ndagctl copy status pg --full\n", cmd_copy_status },

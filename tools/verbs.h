@@ -52,6 +52,7 @@ int cmd_copy_status(struct cmd *cmd);
 int cmd_copy_suspend(struct cmd *cmd);
 int cmd_copy_resume(struct cmd *cmd);
 int cmd_copy_remove(struct cmd *cmd);
+int cmd_copy_set(struct cmd *cmd);
 int cmd_copy_seed(struct cmd *cmd);
 void print_copies(struct json_object *copies);
 /* cmd_preflight.c */

@@ -75,6 +75,8 @@ static const struct method {
 	{ "copy.suspend", W_STORE, 0, verb_copy_suspend },
 	{ "copy.resume", W_STORE, 0, verb_copy_resume },
 	{ "copy.retry", W_HERE, M_PEER, verb_copy_retry },
+	{ "copy.catch_up", W_HERE, M_PEER, verb_copy_catch_up },
+	{ "copy.set", W_STORE, 0, verb_copy_set },
 	{ "copy.remove", W_ACTIVE, 0, verb_copy_remove },
 	{ "copy.seed", W_STORE, 0, verb_copy_seed },
 	{ "copy.local", W_HERE, M_READ, verb_copy_local },

@@ -120,8 +120,9 @@ void handover_spare(struct handover *ho, const uint8_t uuid[16], unsigned ms)
 
 /* ---- acting ---------------------------------------------------------------------- */
 
-/* As a person would: dagctl store move STORE --to TARGET --unmount. */
-static int move(struct handover *ho, const struct wish *w, const char *target)
+/* As a person would: dagctl store move STORE --to TARGET --unmount. lagged: the target's
+ * copy replays late; a better one would have been chosen, so it has to catch up. */
+static int move(struct handover *ho, const struct wish *w, const char *target, bool lagged)
 {
 	struct rpc_request rq = { .id = 1 };
 	struct rpc_call call = { .ct = ho->ct, .rq = &rq };
@@ -132,6 +133,7 @@ static int move(struct handover *ho, const struct wish *w, const char *target)
 	json_object_object_add(params, "to", json_object_new_string(target));
 	json_object_object_add(params, "unmount", json_object_new_boolean(true));
 	json_object_object_add(params, "handover", json_object_new_boolean(true));
+	json_object_object_add(params, "skip_lag", json_object_new_boolean(lagged));
 	json_object_object_add(params, "timeout_ms", json_object_new_int(MOVE_MS));
 	json_object_object_add(params, "comment", json_object_new_string(w->reason));
 	call.params = rq.params = params;
@@ -182,6 +184,7 @@ static int hand_over(struct handover *ho, struct wish *w)
 	};
 	struct json_object *verdicts = NULL;
 	struct group_state *gs = &ho->gs;
+	struct group_copy *cp;
 	struct group_store *st;
 	char target[64];
 	int r;
@@ -190,8 +193,9 @@ static int hand_over(struct handover *ho, struct wish *w)
 	st = r ? NULL : group_find_store_uuid(gs, w->uuid);
 	if (!r && st && !st->removed && !strcmp(st->active, ho->ct->cf->member)) {
 		r = choose_target(ho->ct, gs, st, &rule, target, &verdicts);
+		cp = r ? NULL : group_find_copy(st, target);
 		if (!r)
-			r = move(ho, w, target);
+			r = move(ho, w, target, cp && group_copy_lagged(cp));
 		else if (w->cause == CAUSE_STEPS && !w->retry_ms)
 			try_here(ho, w);
 		else

@@ -30,7 +30,8 @@ static int new_copy(struct rpc_call *call, struct group_store *st, struct group_
 		return call_fail(call, -EINVAL, "preference: begins with 1");
 	memset(cp, 0, sizeof(*cp));
 	cp->preference = preference;
-	r = store_copy_paths(call, st->name, cp);
+	r = copy_take_lag(call, cp);
+	r = r ? r : store_copy_paths(call, st->name, cp);
 	if (r)
 		return r;
 	if (group_find_copy(st, cp->member))

@@ -157,7 +157,7 @@ static bool eligible(struct rpc_call *call, const struct group_member *mb, const
 	struct peer_view pv;
 
 	if (mb->maintenance || mb->stopped || mb->policy == POLICY_BLOCKED || cp->suspended ||
-	    cp->activation_blocked || cp->replay_lag_ms)
+	    cp->activation_blocked || group_copy_lagged(cp))
 		return false;
 	if (!strcmp(mb->name, call->ct->cf->member))
 		return true;

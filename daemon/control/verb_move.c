@@ -2,7 +2,7 @@
 /*
  * verb_move - a planned move, run on the active member.
  *
- * check -> dismount: steps down, or --unmount -> drain: gate shut, everything at
+ * check -> replay what a lag holds back -> dismount: steps down, or --unmount -> drain: gate shut, everything at
  * the target -> agree: {epoch + 1, active = target, start LSN}, durable here ->
  * activate: the target gets the state, and answers when it serves and its steps
  * are up. Before `agree` every failure opens the gate here again and the store
@@ -79,7 +79,7 @@ static int check_copy(struct move *mv)
 		return call_fail(call, -EBUSY, "store %s: activation of the copy on %s is blocked; run "
 				 "dagctl copy resume %s --member %s", mv->st->name, mv->target,
 				 mv->st->name, mv->target);
-	if (cp->replay_lag_ms && !mv->skip_lag)
+	if (group_copy_lagged(cp) && !mv->skip_lag)
 		return call_fail(call, -EBUSY, "store %s: the copy on %s replays %llu s late, and would "
 				 "have to catch up now; pass --skip-lag to do that", mv->st->name,
 				 mv->target, (unsigned long long)cp->replay_lag_ms / 1000);
@@ -187,6 +187,42 @@ static void await_health(struct move *mv, struct stores *ss)
 	}
 	if (mv->skip_health)
 		phase_done(mv, "health");
+}
+
+/* The held records of a lagged copy are replayed while the store still serves here. */
+static int replay_lagged(struct move *mv, struct stores *ss)
+{
+	uint64_t until = now_ms() + mv->timeout_ms, queue = UINT64_MAX;
+	struct json_object *params, *result = NULL, *o;
+	struct rpc_call *call = mv->call;
+	char text[UUID_TEXT];
+	int r;
+
+	if (!group_copy_lagged(group_find_copy(mv->st, mv->target)))
+		return 0;
+	params = json_object_new_object();
+	uuid_format(mv->st->uuid, text);
+	json_object_object_add(params, "uuid", json_object_new_string(text));
+	/* here, then while the gate is shut; a move that fails leaves no trace for long */
+	json_object_object_add(params, "ms", json_object_new_int64(2 * mv->timeout_ms + PUSH_MS +
+								   store_steps_ms(mv->st)));
+	r = peer_line_call(mv->line, call, "copy.catch_up", params, PUSH_MS, &result);
+	json_object_put(params);
+	json_object_put(result);
+	while (!r && queue > (uint64_t)mv->st->segment_mib << 20 && now_ms() < until) {
+		o = target_status(mv, ss);
+		queue = o ? number_in(o, "replay_queue_bytes") : UINT64_MAX;
+		json_object_put(o);
+		if (queue && control_sleep(call->ct, 100))
+			return -ECANCELED;
+	}
+	if (!r && queue > (uint64_t)mv->st->segment_mib << 20)
+		return call_fail(call, -ETIMEDOUT, "store %s: the lagged copy on %s has %llu MiB left to "
+				 "replay; it goes on for a while: try again, with a longer --timeout",
+				 mv->st->name, mv->target, (unsigned long long)queue >> 20);
+	if (!r)
+		phase_done(mv, "replay");
+	return r;
 }
 
 /* ---- the way out ------------------------------------------------------------- */
@@ -373,6 +409,8 @@ static int run_here(struct move *mv, struct stores *ss)
 	r = check_status(mv, ss);
 	if (!r)
 		r = peer_line_open(mv->call, mv->target, &mv->line);
+	if (!r)
+		r = replay_lagged(mv, ss);
 	if (r)
 		return r;
 	r = free_device(mv, ss);

@@ -11,6 +11,8 @@ int store_set_path(struct rpc_call *call, const char *key, const char *value, ch
 int store_copy_paths(struct rpc_call *call, const char *store, struct group_copy *cp);
 int store_measure(struct rpc_call *call, struct group_copy *cp, uint32_t region_bytes,
 		  uint64_t want_sectors, bool force, uint64_t *ret_sectors);
+/* verb_lag.c: the lags of params, where they are given, into cp. */
+int copy_take_lag(struct rpc_call *call, struct group_copy *cp);
 /* Clean up a copy that the agreed state no longer has, on its member. */
 int store_forget_on(struct rpc_call *call, const char *member, const uint8_t uuid[16]);
 /* -EBUSY and the reason while /dev/mapper/name is mounted or open here. */
