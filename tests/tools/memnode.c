@@ -20,6 +20,7 @@
  *	slowsync MS      the same, but for the log's writes
  *	fail 1           the disk refuses what the writer writes
  *	hang 1           it does not end it
+ *	still 1          the writer writes nothing for as long
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +103,7 @@ int __wrap_dm_dev_get(const char *name, struct dm_dev *ret)
 /* ---- faults ---------------------------------------------------------------------- */
 
 static const char *faults;
-static atomic_long step_s, slow_ms, slowsync_ms, fail, hang;
+static atomic_long step_s, slow_ms, slowsync_ms, fail, hang, still;
 static __thread bool is_writer;
 
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
@@ -193,7 +194,7 @@ int __wrap_fdatasync(int fd)
 
 static void look_at_faults(void)
 {
-	long clock_s = 0, slow = 0, sync = 0, fails = 0, hangs = 0, value;
+	long clock_s = 0, slow = 0, sync = 0, fails = 0, hangs = 0, stills = 0, value;
 	char word[16];
 	FILE *f = fopen(faults, "re");
 
@@ -208,6 +209,8 @@ static void look_at_faults(void)
 			fails = value;
 		else if (!strcmp(word, "hang"))
 			hangs = value;
+		else if (!strcmp(word, "still"))
+			stills = value;
 	}
 	if (f)
 		fclose(f);
@@ -216,6 +219,7 @@ static void look_at_faults(void)
 	atomic_store(&slowsync_ms, sync);
 	atomic_store(&fail, fails);
 	atomic_store(&hang, hangs);
+	atomic_store(&still, stills);
 }
 
 static void *faults_main(void *arg)
@@ -320,6 +324,10 @@ static void write_on(struct tap_mem_dev *dev, uint32_t epoch)
 		return;
 	say("found", epoch, number);
 	while (!atomic_load(&stop)) {
+		if (atomic_load(&still)) {
+			nanosleep(&pause, NULL);
+			continue;
+		}
 		if (write_one(dev, number + 1))
 			break;
 		note_acked(++number);
