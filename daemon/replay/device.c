@@ -173,6 +173,12 @@ static int slot_start(struct slot *s)
 	return loop_pwrite(rp->loop, &s->op, rp->dev.fd, buf, left, off);
 }
 
+/* A device that takes no discard would keep what others do not have any more. */
+static uint8_t choose_type(const struct replay *rp, const struct piece *p)
+{
+	return p->type == DAGTAP_REC_DISCARD && rp->conf.zero_discards ? DAGTAP_REC_ZEROES : p->type;
+}
+
 static uint8_t choose_way(const struct device *dev, const struct piece *p)
 {
 	if (p->type == DAGTAP_REC_DATA)
@@ -305,6 +311,7 @@ static void slot_fill(struct replay *rp, struct slot *s, uint64_t sectors, bool 
 {
 	struct piece *p = &rp->batch.pieces[rp->next_piece];
 
+	p->type = choose_type(rp, p);
 	s->type = p->type;
 	s->way = choose_way(&rp->dev, p);
 	s->sector = p->sector;

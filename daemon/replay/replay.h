@@ -32,6 +32,7 @@ struct replay_conf {
 	struct seglog_ring ring;	/* receive ring; base NULL: none */
 	unsigned depth;			/* writes in flight */
 	enum loop_backend backend;
+	bool zero_discards;		/* it takes none: zeroes are written instead */
 	unsigned checkpoint_ms;		/* longest time between checkpoints while busy */
 	/* Called from the replay thread after each checkpoint and on failure. */
 	void (*progress)(void *ctx, uint64_t replayed_lsn, uint32_t seq, uint64_t time_ns, int error);
