@@ -147,6 +147,7 @@ static void become_passive(struct local *lo, const struct local_env *env, const 
 		.ops = env->conf->tap,
 		.tap = lo->tap,
 		.log_dir = lo->cp.log_dir,
+		.forks = env->conf->forks,
 		.ack_received = wait_received(st),
 		.no_codec = env->conf->no_codec,
 	};

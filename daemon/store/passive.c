@@ -49,6 +49,7 @@ static int map_ring(struct passive *p)
 
 static void passive_free(struct passive *p)
 {
+	forks_end(p->forks);
 	if (p->ring)
 		munmap(p->ring, p->ring_size);
 	pthread_cond_destroy(&p->cond);
@@ -117,6 +118,7 @@ int passive_start(const struct passive_conf *conf, struct passive **ret)
 	p->ack_received = conf->ack_received;
 	p->lag = conf->lag;
 	p->others_low = UINT64_MAX;
+	p->fork_hold = p->fork_pin = PASSIVE_NONE;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->conn_lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
@@ -128,6 +130,8 @@ int passive_start(const struct passive_conf *conf, struct passive **ret)
 		goto fail;
 	rc = map_ring(p);
 	rc = rc ? rc : recover(p);
+	if (!rc && conf->forks)
+		rc = forks_create(p, conf->forks, &p->forks);
 	if (rc)
 		goto fail;
 	pthread_mutex_lock(&p->lock);
@@ -154,6 +158,7 @@ fail:
 
 void passive_stop(struct passive *p)
 {
+	forks_shut(p->forks);
 	pthread_mutex_lock(&p->conn_lock);
 	passive_stop_receiver(p);
 	passive_settle_log(p);
@@ -232,6 +237,7 @@ int passive_wait_replayed(struct passive *p, uint64_t lsn, unsigned timeout_ms)
 	int rc = 0;
 
 	/* Somebody waits: the checkpoint is made as soon as all is written. */
+	forks_hurry(p->forks);
 	pthread_rwlock_rdlock(&p->replay_lock);
 	if (p->replay)
 		replay_wait(p->replay, lsn, timeout_ms);
@@ -349,6 +355,15 @@ static bool failed_too_long(struct passive *p, bool fails, uint64_t now_ms)
 	return p->failed_since_ms && now_ms - p->failed_since_ms >= max;
 }
 
+/* It may be stopped at any time, by who opens or closes a fork. */
+static void retry_replay(struct passive *p)
+{
+	pthread_rwlock_rdlock(&p->replay_lock);
+	if (p->replay)
+		replay_retry(p->replay);
+	pthread_rwlock_unlock(&p->replay_lock);
+}
+
 /* A replay that could not start (device gone, say) is tried again. */
 static void restart_replay(struct passive *p)
 {
@@ -420,9 +435,11 @@ void passive_tick(struct passive *p)
 	if (passive_log_failed(p) || p->replay_stopped)
 		p->error = 0;
 	p->replay_stopped = false;
+	below = below < p->fork_pin ? below : p->fork_pin;
 	pthread_mutex_unlock(&p->lock);
 	passive_lag_truncate(p, below);
 	if (retry)
-		replay_retry(p->replay);
+		retry_replay(p);
 	restart_replay(p);
+	forks_tick(p->forks);
 }

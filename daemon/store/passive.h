@@ -53,6 +53,7 @@ struct passive_conf {
 	const struct tap_ops *ops;
 	struct tap *tap;		/* of its intent bits; NULL: there are none */
 	const char *log_dir;
+	const struct forkdev_ops *forks;	/* NULL: it cannot be opened */
 };
 
 struct passive_status {

@@ -341,12 +341,22 @@ static enum dag_codec take_codec(struct passive *p, const struct frame_hello *he
 	return codec;
 }
 
+/* Is a part of the log gone that somebody may be reading? */
+static bool log_lost(struct passive *p, const struct seglog_info *before)
+{
+	struct seglog_info now;
+
+	seglog_info(p->conf.log, &now);
+	return now.end_lsn < before->end_lsn || now.first_lsn != before->first_lsn;
+}
+
 void passive_accept(struct passive *p, struct stream *st, const struct frame_hello *hello,
 		    enum dag_refusal allowed)
 {
 	struct frame_welcome w = { .refusal = allowed, .nonce = hello->nonce };
 	struct regionset set = { 0 };
 	struct unpacker *up = NULL;
+	struct seglog_info before;
 	struct copystate_data d;
 	int rc = 0;
 
@@ -363,7 +373,9 @@ void passive_accept(struct passive *p, struct stream *st, const struct frame_hel
 		passive_settle_log(p);
 		pthread_mutex_lock(&p->lock);
 		passive_stop_replay(p);	/* so that what is replayed is exact */
+		seglog_info(p->conf.log, &before);
 		rc = begin(p, hello, &w, &set);
+		p->log_cuts += log_lost(p, &before);
 		if (passive_resume_replay(p))
 			rc = rc ? rc : -EIO;
 		if (rc)

@@ -73,6 +73,12 @@ struct passive {
 	bool few_copies;		/* of the others, and for long enough */
 	uint64_t others_low;		/* they need the log from here on; UINT64_MAX: none does */
 
+	/* opened forks; the rest under lock */
+	struct forks *forks;		/* NULL: there can be none */
+	const char *target;		/* what the replay writes to; NULL: the device */
+	uint64_t log_cuts;		/* +1 when a stream began with less than was there */
+	uint64_t fork_hold, fork_pin;	/* replay and truncation stop here; PASSIVE_NONE: no */
+
 	/* the receiver's connection; conn_lock orders connects and stops */
 	pthread_mutex_t conn_lock;
 	pthread_t receiver;
@@ -115,6 +121,14 @@ void passive_lag_apply(struct passive *p);	/* lock held: look, and tell the repl
 void passive_lag_tick(struct passive *p);	/* lock held: the same, once a second */
 /* Lock not held: drop replayed log below, except what the lag keeps. */
 int passive_lag_truncate(struct passive *p, uint64_t below);
+
+/* passive_fork.c; NULL is fine but for create */
+struct forkdev_ops;
+int forks_create(struct passive *p, const struct forkdev_ops *ops, struct forks **ret);
+void forks_hurry(struct forks *fk);	/* somebody waits for the replay */
+void forks_tick(struct forks *fk);	/* once a second; no lock held */
+void forks_shut(struct forks *fk);	/* no lock held: before the passive stops anything */
+void forks_end(struct forks *fk);	/* the replay has stopped; and put */
 
 /* passive_begin.c */
 /* Lock held: what comes stands at `from`, of epochs up to epoch_max. */

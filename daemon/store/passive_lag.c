@@ -120,6 +120,7 @@ void passive_catch_up(struct passive *p, unsigned ms)
 {
 	uint64_t now_ms = clock_ns(CLOCK_BOOTTIME) / 1000000, until = now_ms + (ms ? ms : CATCH_UP_MS);
 
+	forks_hurry(p->forks);
 	pthread_mutex_lock(&p->lock);
 	/* Who waits asks often: renewed when half of it is over. */
 	if (p->catch_up_until_ms < now_ms + (until - now_ms) / 2) {

@@ -40,14 +40,17 @@ static void on_replay(void *ctx, uint64_t replayed, uint32_t seq, uint64_t time_
 
 uint64_t passive_hold_now(const struct passive *p)
 {
-	return p->suspended || p->given_up || p->former ? p->replayed : p->hold;
+	uint64_t hold = p->hold < p->fork_hold ? p->hold : p->fork_hold;
+
+	return p->suspended || p->given_up || p->former ? p->replayed : hold;
 }
 
 /* Lock held. */
 int passive_start_replay(struct passive *p)
 {
 	struct replay_conf rc = {
-		.device = p->device,
+		.device = p->target ? p->target : p->device,
+		.zero_discards = p->target != NULL,
 		.sectors = p->conf.sectors,
 		.log = p->conf.log,
 		.state = p->conf.state,

@@ -14,9 +14,11 @@
 
 #include "daemon/clock.h"
 #include "daemon/control/history.h"
+#include "daemon/fork/forkdev.h"
 #include "daemon/group/uuid.h"
 #include "daemon/log.h"
 #include "daemon/store/active_internal.h"
+#include "daemon/store/passive_fork.h"
 #include "daemon/store/stepper.h"
 #include "daemon/store/stores_internal.h"
 #include "daemon/tap/dm.h"
@@ -224,6 +226,11 @@ int stores_create(const struct stores_conf *conf, struct stores **ret)
 	pthread_mutex_init(&ss->post_lock, NULL);
 	pthread_cond_init(&ss->post_cond, NULL);
 	pthread_rwlock_init(&ss->lock, NULL);
+	/* before a replay writes past them */
+	if (!conf->forks && conf->tap == &tap_kernel_ops)
+		ss->conf.forks = &forkdev_dm;
+	if (ss->conf.forks)
+		ss->conf.forks->sweep();
 	if (ss->self && !group_state_init(&ss->gs) && !group_state_init(&ss->posted))
 		rc = -pthread_create(&ss->manager, NULL, manager_main, ss);
 	if (rc) {
@@ -472,6 +479,24 @@ int stores_others(struct stores *ss, const uint8_t uuid[16], bool few, uint64_t 
 	}
 	pthread_rwlock_unlock(&ss->lock);
 	return rc;
+}
+
+struct forks *stores_forks(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen)
+{
+	struct forks *fk = NULL;
+	struct local *lo;
+
+	pthread_rwlock_rdlock(&ss->lock);
+	lo = stores_find(ss, uuid);
+	if (!lo)
+		snprintf(err, errlen, "no copy here; run it on a member that has a passive one");
+	else if (!lo->passive)
+		snprintf(err, errlen, lo->active ? "it is active here; run it on a member that has a passive "
+			 "copy" : "the copy here does not run; see dagctl copy status");
+	else if (!(fk = passive_forks(lo->passive)))
+		snprintf(err, errlen, "its copy here cannot be opened without the module");
+	pthread_rwlock_unlock(&ss->lock);
+	return fk;
 }
 
 int stores_forget_copy(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen)

@@ -25,12 +25,15 @@
 struct stores;
 struct history;
 struct tap_ops;			/* daemon/tap/tap.h: the module, or memory in tests */
+struct forkdev_ops;		/* daemon/fork/forkdev.h */
+struct forks;			/* daemon/store/passive_fork.h */
 
 struct stores_conf {
 	const char *self;		/* member name */
 	struct engine *engine;
 	const struct creds *creds;
 	const struct tap_ops *tap;
+	const struct forkdev_ops *forks;	/* NULL: dm with the module, else none */
 	enum stream_security security;
 	enum dag_codec codec;		/* of the log, where no way says */
 	bool no_codec;			/* none is taken from others */
@@ -143,6 +146,11 @@ int stores_retry_copy(struct stores *ss, const uint8_t uuid[16]);
 /* passive_catch_up(), passive_others(); -ENOENT: none of ours is passive. */
 int stores_catch_up(struct stores *ss, const uint8_t uuid[16], unsigned ms);
 int stores_others(struct stores *ss, const uint8_t uuid[16], bool few, uint64_t low_lsn);
+/*
+ * What opens this member's passive copy, for forks_put(); it stays good though the copy
+ * is stopped. NULL: err says why there is none.
+ */
+struct forks *stores_forks(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen);
 /* A named point in the log. */
 int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uint64_t *ret_lsn);
 
@@ -161,6 +169,8 @@ int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uin
  *   of a passive, by its member alone: lag_state ("held", "played-down", "none"),
  *   lag_cause (of replay/lag.h, "": none), replay_late_seconds (what may be replayed
  *   has waited for so long);
+ *   forks (of this member: name, device, lsn, time, opened_time, writable, opening,
+ *   space_bytes, used_bytes, error);
  *   of the active: steps (Mounted …, "": none), step (that runs), steps_failed
  *   steps_retry_seconds: its steps failed here, it is no candidate for so long
  * The active's member reports itself and every passive copy (from their acks);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What stores_status() tells of each copy; the fields stand in stores.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -7,6 +8,7 @@
 
 #include "daemon/group/state_json.h"
 #include "daemon/health/copystatus.h"
+#include "daemon/store/passive_fork.h"
 #include "daemon/store/stepper.h"
 #include "daemon/store/stores_internal.h"
 
@@ -120,6 +122,34 @@ static void put_packed(struct json_object *o, enum dag_codec codec, bool refused
 	put_u(o, "compression_log_bytes", n->raw_bytes);
 	put_u(o, "compression_wire_bytes", n->wire_bytes);
 	put_f(o, "compression_ratio", n->wire_bytes ? (double)n->raw_bytes / n->wire_bytes : 1);
+}
+
+/* The copy opened at points of its log. */
+static void put_forks(struct json_object *o, const struct local *lo)
+{
+	struct forks *fk = passive_forks(lo->passive);
+	struct json_object *list = json_object_new_array();
+	struct fork_info info[FORKS_MAX];
+	unsigned n = fk ? forks_list(fk, info, FORKS_MAX) : 0;
+
+	forks_put(fk);
+	for (unsigned i = 0; i < n; i++) {
+		struct json_object *e = json_object_new_object();
+
+		put_s(e, "name", info[i].name);
+		put_s(e, "device", info[i].path);
+		put_u(e, "lsn", info[i].lsn);
+		put_time(e, "time", info[i].time_ns);
+		put_time(e, "opened_time", info[i].opened_ns);
+		put_b(e, "writable", info[i].writable);
+		put_b(e, "opening", info[i].opening);
+		put_u(e, "space_bytes", info[i].space);
+		put_u(e, "used_bytes", info[i].used);
+		put_s(e, "error", !info[i].error ? "" : info[i].error == -ENOSPC ?
+		      "more was overwritten than it has space for" : strerror(-info[i].error));
+		json_object_array_add(list, e);
+	}
+	json_object_object_add(o, "forks", list);
 }
 
 /* ---- the active, and its copies as their acks say -------------------------------- */
@@ -322,6 +352,7 @@ static void add_passive(struct stores *ss, const struct group_store *st, struct 
 	put_b(o, "staged", p.staged_since_lsn != UINT64_MAX);
 	put_lag(o, &p);
 	put_branches(o, lo);
+	put_forks(o, lo);
 	if (lo->steps) {
 		stepper_status(lo->steps, &steps);
 		if (steps.retry_ms)
