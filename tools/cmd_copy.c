@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* dagctl copy add|set|status|suspend|resume|remove|seed */
+/* dagctl copy add|set|status|open|close|suspend|resume|remove|seed */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +50,30 @@ static void note_of(struct json_object *cp, char *ret, size_t len)
 			snprintf(ret, len, "lag %s", left);
 	} else if (*obj_str(cp, "comment")) {
 		snprintf(ret, len, "%.150s", obj_str(cp, "comment"));
+	}
+}
+
+/* Under the table: what is open, and what became of it. */
+static void print_forks(struct json_object *copies)
+{
+	for (size_t i = 0; i < obj_len(copies); i++) {
+		struct json_object *cp = json_object_array_get_idx(copies, i);
+		struct json_object *forks = obj_get(cp, "forks");
+
+		for (size_t k = 0; k < obj_len(forks); k++) {
+			struct json_object *f = json_object_array_get_idx(forks, k);
+			char used[32], space[32];
+
+			fmt_bytes(obj_int(f, "used_bytes"), used);
+			fmt_bytes(obj_int(f, "space_bytes"), space);
+			printf("%s\\%s is open as %s: LSN %lld (%s), %s, %s of %s used%s%s\n",
+			       obj_str(cp, "store"), obj_str(cp, "member"), obj_str(f, "device"),
+			       (long long)obj_int(f, "lsn"),
+			       *obj_str(f, "time") ? obj_str(f, "time") : "time not known",
+			       obj_bool(f, "opening") ? "being opened" :
+			       obj_bool(f, "writable") ? "writable" : "read-only", used, space,
+			       *obj_str(f, "error") ? ", LOST: " : "", obj_str(f, "error"));
+		}
 	}
 }
 
@@ -119,6 +143,8 @@ int cmd_copy_status(struct cmd *cmd)
 		print_full(copies);
 	else
 		print_copies(copies);
+	if (!cmd->json && !full)
+		print_forks(copies);
 	json_object_put(copies);
 	return EXIT_SUCCESS;
 }
@@ -135,6 +161,38 @@ static int simple(struct cmd *cmd, const char *method, const char *done)
 		printf("copy %s\\%s: %s\n", obj_str(cmd->params, "store"),
 		       *obj_str(res, "member") ? obj_str(res, "member") :
 						 obj_str(cmd->params, "member"), done);
+	json_object_put(res);
+	return EXIT_SUCCESS;
+}
+
+int cmd_copy_open(struct cmd *cmd)
+{
+	struct json_object *res = NULL;
+
+	on_interrupt("the daemon goes on opening it; see dagctl copy status --full, and dagctl copy close");
+	if (client_call(cmd, "copy.open", cmd->params, &res))
+		return EXIT_FAILURE;
+	if (cmd->json)
+		print_json(res);
+	else
+		printf("store %s: %s, LSN %lld (%s), %s\n", obj_str(res, "store"), obj_str(res, "device"),
+		       (long long)obj_int(res, "lsn"),
+		       *obj_str(res, "time") ? obj_str(res, "time") : "time not known",
+		       obj_bool(res, "writable") ? "writable" : "read-only");
+	json_object_put(res);
+	return EXIT_SUCCESS;
+}
+
+int cmd_copy_close(struct cmd *cmd)
+{
+	struct json_object *res = NULL;
+
+	if (client_call(cmd, "copy.close", cmd->params, &res))
+		return EXIT_FAILURE;
+	if (cmd->json)
+		print_json(res);
+	else
+		printf("store %s: %s closed\n", obj_str(res, "store"), obj_str(res, "name"));
 	json_object_put(res);
 	return EXIT_SUCCESS;
 }

@@ -218,6 +218,22 @@ static const struct cli_opt copy_seed_opts[] = {
 	OPT_END
 };
 
+static const struct cli_opt copy_open_opts[] = {
+	{ "--at", CLI_TEXT, "POINT", "at", "LSN, name of a mark, -10min or '2026-01-31 18:00' (the newest "
+	  "point)", false, NULL },
+	{ "--writable", CLI_FLAG, NULL, "writable", "a scratch copy that may be written to; it ends when it "
+	  "is closed", false, NULL },
+	{ "--name", CLI_TEXT, "NAME", "name", "of the device (STORE-fork1)", false, NULL },
+	{ "--space", CLI_SIZE, "SIZE", "space", "in the log directory, for what is overwritten meanwhile "
+	  "(1G, or what the store needs at most)", false, NULL },
+	OPT_END
+};
+
+static const struct cli_opt copy_close_opts[] = {
+	{ "--force", CLI_FLAG, NULL, "force", "though it is in use: who uses it gets errors", false, NULL },
+	OPT_END
+};
+
 static const struct cli_opt watch_opts[] = {
 	{ "--interval", CLI_SECONDS, "TIME", "interval", "between two views (2s)", false, NULL },
 	{ "--count", CLI_UINT, "N", "count", "end after N views", false, NULL },
@@ -452,6 +468,15 @@ const struct cli_verb verbs[] = {
 	{ "copy", "status", MAYBE("STORE", "store"), copy_status_opts,
 	  "status and queues of the copies",
 	  "dagctl copy status\ndagctl copy status pg --full\n", cmd_copy_status },
+	{ "copy", "open", ONE("STORE", "store"), copy_open_opts,
+	  "open the passive copy here at a point of its log, as a device, while it follows on",
+	  "dagctl copy open pg --at -10min\n"
+	  "dagctl copy open pg --at before-upgrade --writable --name pg-test --space 4G\n",
+	  cmd_copy_open },
+	{ "copy", "close",
+	  { { "STORE", "store", false }, { "NAME", "name", true }, { NULL, NULL, false } }, copy_close_opts,
+	  "remove such a device and what was written to it",
+	  "dagctl copy close pg\ndagctl copy close pg pg-test --force\n", cmd_copy_close },
 	{ "copy", "suspend", ONE("STORE", "store"), copy_suspend_opts,
 	  "stop shipping to a copy and its replay",
 	  "dagctl copy suspend pg --member node2 --comment \"disk swap\"\n", cmd_copy_suspend },

@@ -49,6 +49,8 @@ void print_stores(struct json_object *stores);
 /* cmd_copy.c */
 int cmd_copy_add(struct cmd *cmd);
 int cmd_copy_status(struct cmd *cmd);
+int cmd_copy_open(struct cmd *cmd);
+int cmd_copy_close(struct cmd *cmd);
 int cmd_copy_suspend(struct cmd *cmd);
 int cmd_copy_resume(struct cmd *cmd);
 int cmd_copy_remove(struct cmd *cmd);

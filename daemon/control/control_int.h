@@ -254,6 +254,8 @@ int verb_copy_retry(struct rpc_call *call, struct json_object **ret);
 int verb_copy_set(struct rpc_call *call, struct json_object **ret);
 int verb_copy_catch_up(struct rpc_call *call, struct json_object **ret);
 int verb_copy_seed(struct rpc_call *call, struct json_object **ret);
+int verb_copy_open(struct rpc_call *call, struct json_object **ret);
+int verb_copy_close(struct rpc_call *call, struct json_object **ret);
 int verb_copy_local(struct rpc_call *call, struct json_object **ret);
 int verb_copy_status(struct rpc_call *call, struct json_object **ret);
 int verb_copy_seal(struct rpc_call *call, struct json_object **ret);

@@ -79,6 +79,8 @@ static const struct method {
 	{ "copy.set", W_STORE, 0, verb_copy_set },
 	{ "copy.remove", W_ACTIVE, 0, verb_copy_remove },
 	{ "copy.seed", W_STORE, 0, verb_copy_seed },
+	{ "copy.open", W_HERE, M_LOCAL | M_LONG, verb_copy_open },
+	{ "copy.close", W_HERE, M_LOCAL, verb_copy_close },
 	{ "copy.local", W_HERE, M_READ, verb_copy_local },
 	{ "copy.status", W_HERE, M_READ, verb_copy_status },
 	{ "copy.seal", W_HERE, M_PEER, verb_copy_seal },

@@ -10,8 +10,8 @@
  * Kinds: activation, alert, move, mount, dismount, address, step-failed, step-lost,
  * fence, lease-lost, member-join, member-remove, member-set, group-set, maintenance, redistribute,
  * store-create, store-remove, store-set, copy-add, copy-remove, copy-suspend,
- * copy-resume, copy-seed, copy-set, lag, branch-drop, redundancy, network, peer, refused,
- * tap, daemon, overflow.
+ * copy-resume, copy-seed, copy-set, copy-open, copy-close, lag, branch-drop, redundancy,
+ * network, peer, refused, tap, daemon, overflow.
  */
 #ifndef DAG_HISTORY_H
 #define DAG_HISTORY_H

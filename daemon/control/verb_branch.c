@@ -31,20 +31,6 @@ static void put_u(struct json_object *o, const char *key, uint64_t value)
 	json_object_object_add(o, key, json_object_new_int64((int64_t)value));
 }
 
-static void put_time(struct json_object *o, const char *key, uint64_t ns)
-{
-	time_t s = ns / 1000000000;
-	char text[48] = "";
-	struct tm tm;
-
-	if (ns && gmtime_r(&s, &tm)) {
-		size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-
-		snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned)(ns / 1000000 % 1000));
-	}
-	put_s(o, key, text);
-}
-
 /* ---- list --------------------------------------------------------------------- */
 
 static struct json_object *ranges_obj(const struct extents *x)
@@ -65,7 +51,7 @@ static struct json_object *ranges_obj(const struct extents *x)
 static void put_content(struct json_object *o, const struct group_store *st,
 			const struct branch_content *c)
 {
-	put_time(o, "kept_time", c->kept_ns);
+	store_put_time(o, "kept_time", c->kept_ns);
 	json_object_object_add(o, "counted", json_object_new_boolean(c->counted));
 	put_u(o, "region_bytes", st->region_bytes);
 	if (!c->counted)
@@ -73,8 +59,8 @@ static void put_content(struct json_object *o, const struct group_store *st,
 	put_u(o, "records", c->records);
 	put_u(o, "writes", c->writes);
 	put_u(o, "written_bytes", c->written_bytes);
-	put_time(o, "first_time", c->first_ns);
-	put_time(o, "last_time", c->last_ns);
+	store_put_time(o, "first_time", c->first_ns);
+	store_put_time(o, "last_time", c->last_ns);
 	put_u(o, "regions", extents_regions(&c->changed, st->region_bytes / 512));
 	put_u(o, "changed_bytes", extents_sectors(&c->changed) * 512);
 	put_u(o, "nr_ranges", c->changed.nr);

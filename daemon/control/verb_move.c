@@ -171,6 +171,48 @@ static int check_status(struct move *mv, struct stores *ss)
 	return r;
 }
 
+/* The first fork in what a member says of its copy of the store; "": none. */
+static const char *fork_in(struct json_object *said, const char *store)
+{
+	struct json_object *forks;
+
+	if (!json_object_is_type(said, json_type_array))
+		return "";
+	for (size_t i = 0; i < json_object_array_length(said); i++) {
+		struct json_object *o = json_object_array_get_idx(said, i);
+
+		if (!strcmp(text_in(o, "store"), store) &&
+		    json_object_object_get_ex(o, "forks", &forks) &&
+		    json_object_is_type(forks, json_type_array) && json_object_array_length(forks))
+			return text_in(json_object_array_get_idx(forks, 0), "name");
+	}
+	return "";
+}
+
+/*
+ * An activation closes what the target's copy is opened as: nobody's work on it is lost
+ * for a move that can wait. One that must be, or a target that does not say, goes on.
+ */
+static int check_forks(struct move *mv)
+{
+	struct json_object *params = json_object_new_object(), *said = NULL;
+	struct rpc_call *call = mv->call;
+	const char *name;
+	int r = 0;
+
+	if (!mv->back && !mv->handover &&
+	    peer_line_call(mv->line, call, "copy.local", params, PUSH_MS, &said))
+		call->err[0] = '\0';
+	name = fork_in(said, mv->st->name);
+	if (*name)
+		r = call_fail(call, -EBUSY, "store %s: its copy on %s is open as %s, which the move would "
+			      "close; run dagctl copy close %s %s on %s", mv->st->name, mv->target, name,
+			      mv->st->name, name, mv->target);
+	json_object_put(params);
+	json_object_put(said);
+	return r;
+}
+
 /* Nothing writes any more, or at least nothing that has steps: it will catch up. */
 static void await_health(struct move *mv, struct stores *ss)
 {
@@ -409,6 +451,8 @@ static int run_here(struct move *mv, struct stores *ss)
 	r = check_status(mv, ss);
 	if (!r)
 		r = peer_line_open(mv->call, mv->target, &mv->line);
+	if (!r)
+		r = check_forks(mv);
 	if (!r)
 		r = replay_lagged(mv, ss);
 	if (r)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -561,6 +562,20 @@ int verb_store_remove(struct rpc_call *call, struct json_object **ret)
 out:
 	free(st);
 	return r;
+}
+
+void store_put_time(struct json_object *o, const char *key, uint64_t ns)
+{
+	time_t s = ns / 1000000000;
+	char text[48] = "";
+	struct tm tm;
+
+	if (ns && gmtime_r(&s, &tm)) {
+		size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+
+		snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned)(ns / 1000000 % 1000));
+	}
+	json_object_object_add(o, key, json_object_new_string(text));
 }
 
 int verb_store_mark(struct rpc_call *call, struct json_object **ret)

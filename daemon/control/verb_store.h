@@ -17,6 +17,8 @@ int copy_take_lag(struct rpc_call *call, struct group_copy *cp);
 int store_forget_on(struct rpc_call *call, const char *member, const uint8_t uuid[16]);
 /* -EBUSY and the reason while /dev/mapper/name is mounted or open here. */
 int store_check_unused(struct rpc_call *call, const char *name, const char *what);
+/* RFC 3339, UTC, of CLOCK_REALTIME; 0: "". */
+void store_put_time(struct json_object *o, const char *key, uint64_t ns);
 /* verb_mount.c: are there steps, and how long may they take altogether? */
 bool store_has_steps(const struct group_store *st);
 unsigned store_steps_ms(const struct group_store *st);

@@ -28,6 +28,7 @@ EMPTY(cmd_events_list) EMPTY(cmd_events_follow)
 EMPTY(cmd_group_redistribute) EMPTY(cmd_member_set) EMPTY(cmd_member_maintenance)
 EMPTY(cmd_group_stop) EMPTY(cmd_group_start) EMPTY(cmd_group_restore)
 EMPTY(cmd_store_mount) EMPTY(cmd_store_dismount)
+EMPTY(cmd_copy_open) EMPTY(cmd_copy_close)
 EMPTY(cmd_branch_list) EMPTY(cmd_branch_dump) EMPTY(cmd_branch_extract) EMPTY(cmd_branch_drop)
 
 #define WORDS_MAX	32
