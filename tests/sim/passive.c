@@ -37,6 +37,7 @@ static void forget_daemon(struct copy *c)
 {
 	c->conn = 0;
 	c->tip = c->log;
+	c->seed_end = -1;
 	c->flush_runs = c->settle_wait = c->busy = c->hello_wait = false;
 	free(c->pending);
 	c->pending = NULL;
@@ -184,6 +185,17 @@ static void sealed(struct host *h, const struct msg *q, int rc)
 static void settle_done(struct host *h, int store);
 static void start_flush(struct host *h, int store);
 
+/* The end of the seed is durable: the copy's content is the active's. */
+static void finish_seed(struct copy *c, int store)
+{
+	if (!c->seeding || c->seed_end < 0 || !chain_has(store, c->log, c->seed_end))
+		return;
+	c->seeding = c->broken = false;
+	c->image = -1;
+	c->replayed = c->log;
+	c->seed_end = -1;
+}
+
 static void flush_done(int id, void *arg, uint64_t store, uint64_t node)
 {
 	struct host *h = &hosts[id];
@@ -196,8 +208,10 @@ static void flush_done(int id, void *arg, uint64_t store, uint64_t node)
 		c->unconfirmed = true;
 		c->tip = c->log;
 		c->conn = 0;
+		c->seed_end = -1;
 	} else {
 		c->log = c->flushing;
+		finish_seed(c, store);
 	}
 	if (c->settle_wait) {
 		start_flush(h, store);
@@ -234,11 +248,9 @@ static void on_data(struct host *h, const struct msg *m)
 	    chain_epoch(m->store, m->node) > c->conn_epoch)
 		return;
 	c->tip = m->node;
-	if (m->seeded && c->seeding && c->tip == c->log) {
-		c->seeding = c->broken = false;	/* the copy's content is the active's */
-		c->image = -1;
-		c->replayed = c->log;
-	}
+	if (m->seeded && c->seeding)
+		c->seed_end = c->tip;
+	finish_seed(c, m->store);
 	/* An older image beside a seed that is not whole yet is not at the active's end. */
 	if (!c->seeding && chain_end(m->store, c->tip) >= m->have)
 		c->unconfirmed = false;
@@ -340,6 +352,7 @@ static void take_plan(struct host *h, int store, const struct msg *q)
 			c->image = c->replayed;
 	}
 	c->seeding = true;
+	c->seed_end = -1;
 	c->gap = chain_end(store, q->node);
 	c->log = c->tip = q->node;
 }
@@ -413,6 +426,7 @@ static void settle_done(struct host *h, int store)
 
 	c->settle_wait = false;
 	c->tip = c->log;
+	c->seed_end = -1;
 	if (c->pending->type == MSG_SEAL)
 		begin_seal(h, store);
 	else

@@ -215,6 +215,7 @@ struct copy {			/* a store on a host */
 	uint32_t conn_epoch;
 	int conn_from;
 	int tip, flushing;
+	int seed_end;		/* the seed is whole when the log has this; -1: not here yet */
 	bool flush_runs, settle_wait;
 	bool unconfirmed;
 	struct msg *pending;	/* seal or hello while the log settles */
