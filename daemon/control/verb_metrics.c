@@ -40,6 +40,9 @@ static void take_copy(struct json_object *o, struct metrics_copy *c)
 	c->replay_records = val_num(o, "replay_queue_records");
 	c->replay_bytes = val_num(o, "replay_queue_bytes");
 	c->replay_seconds = val_num(o, "replay_queue_seconds");
+	c->late = json_object_object_get_ex(o, "replay_late_seconds", NULL);
+	c->lag_seconds = val_num(o, "replay_lag_seconds");
+	c->late_seconds = val_num(o, "replay_late_seconds");
 	c->connected = strcmp(val_str(o, "link"), "down") && *val_str(o, "link");
 	c->in_sync = val_flag(o, "in_sync");
 	c->log_bytes = val_num(o, "log_bytes");

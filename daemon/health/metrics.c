@@ -149,6 +149,10 @@ static void write_copies(const struct metrics_snapshot *s, FILE *out)
 		  c->replay_bytes);
 	EACH_COPY("replay_queue_seconds", "gauge", "Age of what the replay queue waits for.", c->replay,
 		  c->replay_seconds);
+	EACH_COPY("replay_lag_seconds", "gauge", "Replay lag as agreed, also while it is off.", c->late,
+		  c->lag_seconds);
+	EACH_COPY("replay_late_seconds", "gauge", "How long what may be replayed waits; a lag is no delay.",
+		  c->late, c->late_seconds);
 	EACH_COPY("copy_connected", "gauge", "1: the log's connection stands.", c->replay, c->connected);
 	EACH_COPY("copy_in_sync", "gauge", "1: commits wait for this copy.", c->queues, c->in_sync);
 	EACH_COPY("copy_sent_log_bytes", "gauge", "Bytes of the log that this connection has compressed.",

@@ -27,6 +27,8 @@ struct metrics_copy {
 	bool replay;			/* the replay queue is */
 	double copy_records, copy_bytes, copy_seconds;
 	double replay_records, replay_bytes, replay_seconds;
+	bool late;			/* the copy is this member's and passive: the next two are */
+	double lag_seconds, late_seconds;
 	bool connected, in_sync, healthy;
 	double log_bytes, space_left, seed_done, seed_total;
 	bool shipped;			/* from here: the two histograms */

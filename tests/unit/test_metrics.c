@@ -34,6 +34,9 @@ static void setup(void)
 	s->copies[1].copy_records = 12;
 	s->copies[1].copy_bytes = 49152;
 	s->copies[1].copy_seconds = 0.25;
+	s->copies[1].late = true;
+	s->copies[1].lag_seconds = 7200;
+	s->copies[1].late_seconds = 1.5;
 	latency_add(&s->copies[1].ship, 900);
 	latency_add(&s->copies[1].ship, 1500000);
 	latency_add(&s->copies[1].durable, 60000000000);
@@ -141,6 +144,8 @@ Test(metrics, figures)
 	has("dag_copy_queue_records{store=\"pg\",copy=\"n2\"} 12");
 	has("dag_copy_queue_bytes{store=\"pg\",copy=\"n2\"} 49152");
 	has("dag_copy_queue_seconds{store=\"pg\",copy=\"n2\"} 0.25");
+	has("dag_replay_lag_seconds{store=\"pg\",copy=\"n2\"} 7200");
+	has("dag_replay_late_seconds{store=\"pg\",copy=\"n2\"} 1.5");
 	cr_assert_null(strstr(text, "dag_copy_queue_records{store=\"pg\",copy=\"n1\"}"),
 		       "the active copy has no queue");
 	has("dag_activations_total{store=\"pg\"} 3");
