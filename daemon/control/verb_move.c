@@ -79,7 +79,8 @@ static int check_copy(struct move *mv)
 		return call_fail(call, -EBUSY, "store %s: activation of the copy on %s is blocked; run "
 				 "dagctl copy resume %s --member %s", mv->st->name, mv->target,
 				 mv->st->name, mv->target);
-	if (group_copy_lagged(cp) && !mv->skip_lag)
+	/* The way back is to where it was until just now: nothing much is held there. */
+	if (group_copy_lagged(cp) && !mv->skip_lag && !mv->back)
 		return call_fail(call, -EBUSY, "store %s: the copy on %s replays %llu s late, and would "
 				 "have to catch up now; pass --skip-lag to do that", mv->st->name,
 				 mv->target, (unsigned long long)cp->replay_lag_ms / 1000);
