@@ -118,6 +118,7 @@ client()
 	pg_acked >/run/acked
 	say "$(wc -l </run/acked) acknowledged transactions"
 	check "there are some" [ -s /run/acked ]
+	check "the database answers" wait_for 120 writable
 	pg_missing /run/acked >/run/missing
 	check "no acknowledged transaction is missing" [ ! -s /run/missing ]
 	head -n 5 /run/missing
