@@ -490,8 +490,10 @@ static void *open_and_close(void *arg)
 	struct fork_ask ask = { .at = "", .space = 16 * MIB };
 
 	while (!atomic_load(stop)) {
-		if (forks_open(fk, &ask, &f, why, sizeof(why)))
+		if (forks_open(fk, &ask, &f, why, sizeof(why))) {
+			usleep(1000);
 			continue;
+		}
 		forks_close(fk, f.name, true, why, sizeof(why));
 	}
 	return NULL;
