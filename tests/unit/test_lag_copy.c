@@ -17,9 +17,9 @@
 
 #define MIB		2048ull		/* sectors */
 #define HOUR_MS		3600000ull
-#define WAIT_MS		30000
+#define WAIT_MS		60000
 
-TestSuite(lag_copy, .timeout = 110);
+TestSuite(lag_copy, .timeout = 180);
 
 static struct cluster cl;
 static struct tap_mem_dev *dev;
