@@ -37,6 +37,7 @@ void window_begin(struct window *w, unsigned i, uint64_t lsn, uint64_t durable, 
 	c->durable = durable;
 	c->replayed = replayed;
 	c->late_since_ms = 0;
+	c->stands = false;
 	if (since == WINDOW_NONE && lsn <= w->gap)
 		since = lsn;
 	c->missing = since != WINDOW_NONE;
@@ -143,6 +144,8 @@ int window_report(struct window *w, unsigned i, uint64_t received, uint64_t dura
 	if (c->known && (received < c->received || durable < c->durable ||
 			 replayed < c->replayed))
 		return -EPROTO;
+	if (!c->known || received > c->received || durable > c->durable)
+		c->stands = false;
 	c->known = true;
 	c->received = received;
 	c->durable = durable;
@@ -170,6 +173,8 @@ int window_late(struct window *w, uint64_t now_ms)
 			 (c->joining || window_in_sync(w) > w->min_in_sync))
 			late = i;
 	}
+	if (late >= 0)
+		w->copy[late].stands = true;
 	return late;
 }
 
@@ -177,7 +182,7 @@ bool window_may_join(const struct window *w, unsigned i, uint64_t near)
 {
 	const struct window_copy *c = &w->copy[i];
 
-	return c->in_use && c->known && !c->given_up && !c->missing &&
+	return c->in_use && c->known && !c->given_up && !c->missing && !c->stands &&
 	       w->commit - c->durable <= near;
 }
 

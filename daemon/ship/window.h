@@ -39,6 +39,7 @@ struct window_copy {
 	uint64_t held;		/* lowest LSN of an unfinished zero-copy send */
 	uint64_t promised;	/* it was called and told that the log ends here */
 	uint64_t late_since_ms;	/* since when a commit waits for it; 0: none does */
+	bool stands;		/* it was late, and has not moved since */
 };
 
 struct window {
@@ -82,13 +83,14 @@ int window_report(struct window *w, unsigned i, uint64_t received, uint64_t dura
 /*
  * Which copy of the in-sync set must leave it: one that a commit has waited for
  * longer than late_ms_max, if the set stays at min_in_sync or above without it.
- * -1: none. Updates late_since_ms.
+ * -1: none. Updates late_since_ms. The one that is named may not join again before it
+ * has moved: commits would wait for it for the same time once more.
  */
 int window_late(struct window *w, uint64_t now_ms);
 /* Copies in the agreed set. */
 unsigned window_in_sync(const struct window *w);
-/* May acks wait for the copy from now on: known and whole, durable within `near` bytes
- * of commit. */
+/* May acks wait for the copy from now on: known and whole, no standstill, durable within
+ * `near` bytes of commit. */
 bool window_may_join(const struct window *w, unsigned i, uint64_t near);
 /* May the agreed set name it: acks wait for it and it has all that was acknowledged. */
 bool window_joined(const struct window *w, unsigned i);

@@ -110,6 +110,35 @@ Test(window, reports_that_cannot_be_true)
 	cr_assert_eq(w.copy[0].replayed, 128);
 }
 
+/* A line that is cut: the last report says Healthy and near for as long as TCP hopes. */
+Test(window, a_late_copy_joins_again_when_it_has_moved)
+{
+	struct window w = fresh(1000);
+
+	w.commit_mode = true;
+	w.late_ms_max = 50;
+	for (int i = 0; i < 2; i++)
+		w.copy[i].in_use = w.copy[i].in_sync = true;
+	cr_assert_eq(window_report(&w, 0, 1000, 1000, 0), 0);
+	cr_assert_eq(window_report(&w, 1, 640, 640, 0), 0);
+	cr_assert(window_may_join(&w, 1, 1000));
+	cr_assert_eq(window_late(&w, 100), -1);
+	cr_assert_eq(window_late(&w, 151), 1);
+	w.copy[1].in_sync = false;
+	cr_assert_not(window_may_join(&w, 1, 1000));
+	cr_assert_eq(window_late(&w, 999), -1);
+	cr_assert_not(window_may_join(&w, 1, 1000), "time alone changes nothing");
+	cr_assert_eq(window_report(&w, 1, 640, 640, 0), 0);
+	cr_assert_not(window_may_join(&w, 1, 1000), "nor does saying the same again");
+	cr_assert_eq(window_report(&w, 1, 704, 640, 0), 0);
+	cr_assert(window_may_join(&w, 1, 1000));
+	w.copy[1].in_sync = true;
+	cr_assert_eq(window_late(&w, 1100), -1);
+	cr_assert_eq(window_late(&w, 1151), 1);
+	window_begin(&w, 1, 704, 640, 0, WINDOW_NONE);
+	cr_assert(window_may_join(&w, 1, 1000), "it was called anew");
+}
+
 Test(window, a_late_copy_is_named_once_its_time_is_over)
 {
 	struct window w = fresh(1000);
