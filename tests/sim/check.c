@@ -144,15 +144,19 @@ void check_report(int host, int store, uint32_t epoch)
 
 /* ---- the agreed state changes ------------------------------------------------------ */
 
-/* T2, T4: whoever is in the new set has all up to its start, and promised. */
-static void check_set(int store, const struct group_store *gst, int begin, bool sealed)
+/*
+ * T2, T4: whoever is in the new set has all up to its start, and promised. But for one
+ * that crashed while its move was on the way: it comes back as a former active, which is
+ * no prefix of anything and no candidate before it is whole.
+ */
+static void check_set(int store, const struct group_store *gst, int begin, bool sealed, int gone)
 {
 	for (uint32_t i = 0; i < gst->nr_copies; i++) {
 		int p = host_id(gst->copies[i].member);
 		const struct copy *c = &hosts[p].copy[store];
 		int has = c->tap.active ? c->tap.tip : check_content(c);
 
-		if (!gst->copies[i].in_sync)
+		if (!gst->copies[i].in_sync || p == gone)
 			continue;
 		if (sealed && c->slots.promised < gst->epoch)
 			violation("T4 store %d epoch %u: %s is in-sync and not sealed", store, gst->epoch,
@@ -168,7 +172,9 @@ static void check_moved(int store, const struct group_store *was, const struct g
 {
 	bool claimed = r->kind == EREQ_CLAIM;
 	int w = host_id(is->active), from = host_id(was->active);
-	const struct copy *c = claimed ? &hosts[w].copy[store] : &hosts[from].copy[store];
+	/* A move may land after the crash of who asked: then only the target can tell. */
+	bool late = !claimed && hosts[from].copy[store].tap.life != r->tag;
+	const struct copy *c = claimed || late ? &hosts[w].copy[store] : &hosts[from].copy[store];
 	int has = c->tap.active ? c->tap.tip : check_content(c), begin;
 
 	begin = has < 0 ? 0 : chain_cut(store, has, is->start_lsn);
@@ -186,7 +192,7 @@ static void check_moved(int store, const struct group_store *was, const struct g
 		return;
 	if (!chain_has(store, begin, st[store].required))
 		violation("S2 store %d epoch %u begins without what was acknowledged", store, is->epoch);
-	check_set(store, is, begin, claimed);
+	check_set(store, is, begin, claimed, late ? from : -1);
 	/* What the new active shows to its readers must not vanish again either. */
 	st[store].required = begin;
 }
