@@ -205,7 +205,7 @@ void networks_apply(struct networks *nw, struct group_state *gs)
 	was_on = nw->on;
 	nw->on = mb && gs->heartbeat_key[0];
 	nw->gs = *gs;
-	nw->gs.nr_stores = 0;
+	nw->gs.nr_stores = nw->gs.room = 0;
 	nw->gs.stores = NULL;
 	service_addresses(gs, nw->service, sizeof(nw->service));
 	/* at the start, and where another member's transaction undid ours */

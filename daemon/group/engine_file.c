@@ -152,7 +152,7 @@ static int edit_group(struct engine_file *ef, int (*edit)(struct group_state *gs
 		return r;
 	/* The stores' parts are not the founder's: whatever edit() did to them. */
 	stores = ef->work.stores;
-	memcpy(stores, old->stores, GROUP_STORES_MAX * sizeof(*stores));
+	memcpy(stores, old->stores, old->nr_stores * sizeof(*stores));
 	ef->work.nr_stores = old->nr_stores;
 	ef->work.version = old->version + 1;
 	return commit_work(ef, err, errlen);

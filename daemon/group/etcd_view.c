@@ -246,7 +246,7 @@ static int take_host(struct etcd_view *vw, const struct etcd_kv *kv, const char 
 static int take_group(struct etcd_view *vw, const struct etcd_kv *kv, char *err, size_t errlen)
 {
 	struct group_store *stores = vw->gs.stores;
-	uint32_t nr = vw->gs.nr_stores;
+	uint32_t nr = vw->gs.nr_stores, room = vw->gs.room;
 	struct group_state gs;
 	char why[200] = "";
 	int r;
@@ -263,6 +263,7 @@ static int take_group(struct etcd_view *vw, const struct etcd_kv *kv, char *err,
 		vw->gs = gs;
 		vw->gs.stores = stores;
 		vw->gs.nr_stores = nr;
+		vw->gs.room = room;
 		vw->group_mod = kv->mod;
 		return VIEW_STATE;
 	}
@@ -356,7 +357,6 @@ int etcd_view_take(struct etcd_view *vw, const struct etcd_kv *kv, uint64_t seen
 /* What an incomplete copy had (a cache, another cluster) does not count any more. */
 static void forget_all(struct etcd_view *vw)
 {
-	memset(vw->gs.stores, 0, GROUP_STORES_MAX * sizeof(*vw->gs.stores));
 	vw->gs.nr_stores = 0;
 	memset(vw->store_mod, 0, sizeof(vw->store_mod));
 	vw->group_mod = 0;

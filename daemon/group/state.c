@@ -8,15 +8,24 @@
 
 #include "include/dag/crc32c.h"
 
-int group_state_init(struct group_state *gs)
+int group_state_room(struct group_state *gs, uint32_t nr)
 {
-	struct group_store *stores = calloc(GROUP_STORES_MAX, sizeof(*stores));
+	struct group_store *stores;
 
+	if (nr <= gs->room)
+		return 0;
+	stores = realloc(gs->stores, nr * sizeof(*stores));
 	if (!stores)
 		return -ENOMEM;
-	memset(gs, 0, sizeof(*gs));
 	gs->stores = stores;
+	gs->room = nr;
 	return 0;
+}
+
+int group_state_init(struct group_state *gs)
+{
+	memset(gs, 0, sizeof(*gs));
+	return group_state_room(gs, 1);
 }
 
 void group_state_free(struct group_state *gs)
@@ -25,18 +34,27 @@ void group_state_free(struct group_state *gs)
 	memset(gs, 0, sizeof(*gs));
 }
 
+static void take_but_stores(struct group_state *gs, const struct group_state *from)
+{
+	struct group_store *stores = gs->stores;
+	uint32_t nr = gs->nr_stores, room = gs->room;
+
+	*gs = *from;
+	gs->stores = stores;
+	gs->nr_stores = nr;
+	gs->room = room;
+}
+
 int group_state_copy(struct group_state *to, const struct group_state *from)
 {
-	struct group_store *stores = to->stores;
+	int r = group_state_room(to, from->nr_stores ? from->nr_stores : 1);
 
-	if (!stores)
-		stores = calloc(GROUP_STORES_MAX, sizeof(*stores));
-	if (!stores)
-		return -ENOMEM;
-	*to = *from;
-	to->stores = stores;
-	memcpy(stores, from->stores, from->nr_stores * sizeof(*stores));
-	memset(stores + from->nr_stores, 0, (GROUP_STORES_MAX - from->nr_stores) * sizeof(*stores));
+	if (r)
+		return r;
+	take_but_stores(to, from);
+	to->nr_stores = from->nr_stores;
+	if (from->nr_stores)
+		memcpy(to->stores, from->stores, from->nr_stores * sizeof(*to->stores));
 	return 0;
 }
 
@@ -101,7 +119,8 @@ struct group_store *group_add_store(struct group_state *gs, const uint8_t uuid[1
 	uint32_t i;
 
 	if (gs->nr_stores < GROUP_STORES_MAX) {
-		st = &gs->stores[gs->nr_stores++];
+		if (!group_state_room(gs, gs->nr_stores + 1))
+			st = &gs->stores[gs->nr_stores++];
 	} else {
 		for (i = 0; i < gs->nr_stores && !st; i++)
 			if (gs->stores[i].removed)
@@ -119,16 +138,6 @@ static bool newer(uint64_t a_major, uint64_t a_minor, uint64_t b_major, uint64_t
 	return a_major > b_major || (a_major == b_major && a_minor > b_minor);
 }
 
-static void take_group_part(struct group_state *gs, const struct group_state *from)
-{
-	struct group_store *stores = gs->stores;
-	uint32_t nr = gs->nr_stores;
-
-	*gs = *from;
-	gs->stores = stores;
-	gs->nr_stores = nr;
-}
-
 int group_state_merge(struct group_state *gs, const struct group_state *from)
 {
 	int changed = 0;
@@ -139,7 +148,7 @@ int group_state_merge(struct group_state *gs, const struct group_state *from)
 	if (gs->uuid[0] && strcmp(gs->uuid, from->uuid))
 		return -EXDEV;
 	if (!gs->uuid[0] || newer(from->generation, from->version, gs->generation, gs->version)) {
-		take_group_part(gs, from);
+		take_but_stores(gs, from);
 		changed = 1;
 	}
 	for (i = 0; i < from->nr_stores; i++) {

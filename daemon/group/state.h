@@ -152,7 +152,9 @@ struct group_state {
 	uint32_t nr_members;
 	struct group_member members[GROUP_MEMBERS_MAX];
 	uint32_t nr_stores;
-	struct group_store *stores;	/* GROUP_STORES_MAX, malloc'ed */
+	uint32_t room;			/* of stores, malloc'ed: no larger than needed, as a
+					 * snapshot is taken many times a second */
+	struct group_store *stores;
 	/*
 	 * Of a snapshot, not agreed: no majority has confirmed it since this daemon
 	 * started. Good for looking at; nothing may be opened or closed by it.
@@ -163,6 +165,8 @@ struct group_state {
 int group_state_init(struct group_state *gs);		/* empty; -ENOMEM */
 void group_state_free(struct group_state *gs);
 int group_state_copy(struct group_state *to, const struct group_state *from);
+/* Room for that many stores, GROUP_STORES_MAX at most; the others may move. -ENOMEM */
+int group_state_room(struct group_state *gs, uint32_t nr);
 
 /* JSON text (malloc'ed) and back; -EINVAL with a reason in err on bad input. ret
  * must be initialised, and is empty after a failure. */
@@ -175,7 +179,8 @@ struct group_member *group_find_member(struct group_state *gs, const char *name)
 struct group_store *group_find_store(struct group_state *gs, const char *name);
 struct group_store *group_find_store_uuid(struct group_state *gs, const uint8_t uuid[16]);
 struct group_copy *group_find_copy(struct group_store *st, const char *member);
-/* Room for another store, the place of a removed one if need be; NULL: full. */
+/* Room for another store, the place of a removed one if need be; NULL: full, or no
+ * memory. The others may move. */
 struct group_store *group_add_store(struct group_state *gs, const uint8_t uuid[16]);
 /* Does it replay late by intent? */
 static inline bool group_copy_lagged(const struct group_copy *cp)

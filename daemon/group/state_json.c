@@ -499,9 +499,13 @@ static int take_stores(struct json_object *obj, struct group_state *gs, char *er
 	if (r)
 		return r;
 	n = json_object_array_length(stores);
+	r = group_state_room(gs, n);
+	if (r)
+		return refuse(err, errlen, "no memory for the stores of the group");
 	for (i = 0; i < n; i++) {
 		struct group_store *st = &gs->stores[i];
 
+		memset(st, 0, sizeof(*st));
 		/* nr_stores grows after the check, so that it does not find itself */
 		r = group_store_from_obj(json_object_array_get_idx(stores, i), st, err, errlen);
 		if (r)
@@ -513,15 +517,22 @@ static int take_stores(struct json_object *obj, struct group_state *gs, char *er
 	return 0;
 }
 
+static void empty(struct group_state *gs)
+{
+	struct group_store *stores = gs->stores;
+	uint32_t room = gs->room;
+
+	memset(gs, 0, sizeof(*gs));
+	gs->stores = stores;
+	gs->room = room;
+}
+
 int group_state_from_obj(struct json_object *obj, struct group_state *ret, char *err, size_t errlen)
 {
-	struct group_store *stores = ret->stores;
 	uint8_t bin[16];
 	int r;
 
-	memset(stores, 0, GROUP_STORES_MAX * sizeof(*stores));
-	memset(ret, 0, sizeof(*ret));
-	ret->stores = stores;
+	empty(ret);
 	r = fields_from_obj(state_fields, obj, ret, err, errlen);
 	if (!r && !group_name_valid(ret->name, GROUP_NAME_MAX))
 		r = refuse(err, errlen, "name of the group is not valid");
@@ -535,8 +546,7 @@ int group_state_from_obj(struct json_object *obj, struct group_state *ret, char 
 		r = take_stores(obj, ret, err, errlen);
 	if (!r)
 		return 0;
-	memset(ret, 0, sizeof(*ret));
-	ret->stores = stores;
+	empty(ret);
 	return r;
 }
 
