@@ -21,7 +21,9 @@
 
 #define WORKERS		8
 #define JOBS_MAX	64	/* two stores of 16 copies at once wait for nobody */
-#define TICK_MS		20
+#define TICK_MS_MIN	20
+#define TICK_MS_MAX	200
+#define TICKS		5	/* within a lease's period, the measure of all that is awaited */
 #define CONFIRM_MS	500
 #define WISHES_MAX	1024	/* of one turn: a broken machine must not spin */
 
@@ -444,6 +446,13 @@ static void turn(struct manager *mg)
 			step(mg, &mg->seats[i], &view, now);
 }
 
+static unsigned tick_ms(const struct manager *mg)
+{
+	unsigned ms = mg->gs.profile.lease_period_ms / TICKS;
+
+	return ms < TICK_MS_MIN ? TICK_MS_MIN : ms > TICK_MS_MAX ? TICK_MS_MAX : ms;
+}
+
 static void *manager_main(void *arg)
 {
 	struct manager *mg = arg;
@@ -454,7 +463,7 @@ static void *manager_main(void *arg)
 		turn(mg);
 		__atomic_fetch_add(&mg->turns, 1, __ATOMIC_RELAXED);
 		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += TICK_MS * 1000000;
+		until.tv_nsec += tick_ms(mg) * 1000000l;
 		if (until.tv_nsec >= 1000000000) {
 			until.tv_sec++;
 			until.tv_nsec -= 1000000000;

@@ -11,7 +11,8 @@
 #include "daemon/group/engine_etcd_tend.h"
 #include "daemon/group/engine_switch.h"
 
-#define TURN_MS		1000
+#define TURN_MS_MIN	1000
+#define TURN_MS_MAX	5000
 
 /* The witness has no heartbeat: it is taken at its word (a learner that does not come
  * along loses its place again). */
@@ -29,19 +30,26 @@ static bool alive(void *ctx, const char *name)
 	return !member || control_reachable(ct, name);
 }
 
-/* What this host is in the group: its manager, or not in it any more. */
-static void look(struct control *ct, bool *ret_manager, bool *ret_left)
+/*
+ * What this host is in the group: its manager, or not in it any more. And when to look
+ * again: each turn asks the engine some questions, none more urgent than a lease.
+ */
+static void look(struct control *ct, bool *ret_manager, bool *ret_left, unsigned *ret_ms)
 {
 	const char *self = ct->cf->member;
 	struct group_state gs;
 
 	*ret_manager = *ret_left = false;
+	*ret_ms = TURN_MS_MIN;
 	if (group_state_init(&gs))
 		return;
 	if (!ct->engine->ops->snapshot(ct->engine, &gs) && !gs.unconfirmed && gs.uuid[0]) {
 		*ret_left = !group_find_member(&gs, self) && strcmp(gs.witness.name, self) &&
 			    strcmp(gs.alternate.name, self);
 		*ret_manager = !*ret_left && !strcmp(gs.manager, self);
+		if (gs.profile.lease_ms > TURN_MS_MIN)
+			*ret_ms = gs.profile.lease_ms < TURN_MS_MAX ? gs.profile.lease_ms :
+								     TURN_MS_MAX;
 	}
 	group_state_free(&gs);
 }
@@ -49,18 +57,20 @@ static void look(struct control *ct, bool *ret_manager, bool *ret_left)
 static void *voters_main(void *arg)
 {
 	struct control *ct = arg;
+	unsigned ms = TURN_MS_MIN;
 
-	while (!control_sleep(ct, TURN_MS)) {
+	while (!control_sleep(ct, ms)) {
 		struct engine *en = engine_switch_get(ct->engine, "etcd");
-
-		bool manager, left;
+		bool manager, left, busy;
 
 		if (!en)
 			continue;
-		engine_etcd_care(en);
-		look(ct, &manager, &left);
+		busy = engine_etcd_care(en);
+		look(ct, &manager, &left, &ms);
 		if (manager)
-			engine_etcd_tend(en, alive, ct);
+			busy |= engine_etcd_tend(en, alive, ct);
+		if (busy)
+			ms = TURN_MS_MIN;	/* more is to be done, or could not be */
 		engine_switch_put(ct->engine);
 		if (left)
 			control_changed(ct);

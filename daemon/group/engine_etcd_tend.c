@@ -336,7 +336,7 @@ static int help_learner(struct turn *t, const struct etcd_member *em, const stru
 	else
 		log_debug("engine member=%s msg=\"does not vote yet\" err=\"%s\"", name,
 			  etcd_http_error(t->eh));
-	return r ? 0 : 1;
+	return 1;	/* not yet is soon: the turns stay short */
 }
 
 static int give(struct turn *t, const char *name)
