@@ -27,6 +27,18 @@
 	{ "--segment-mib", CLI_UINT, "N", "segment_mib", "size of a log segment", false, NULL }, \
 	{ "--quota", CLI_SIZE, "SIZE", "quota", "of each log directory, 0: none", false, NULL }
 
+/* Of a group: its profile, or single values of it. */
+#define OPT_TIMES \
+	{ "--heartbeat", CLI_DURATION, "TIME", "heartbeat_ms", "between two heartbeats of a path", false, \
+	  NULL }, \
+	{ "--lease", CLI_DURATION, "TIME", "lease_ms", "how long a member may write after its last " \
+	  "renewal", false, NULL }, \
+	{ "--lease-period", CLI_DURATION, "TIME", "lease_period_ms", "between two renewals", false, NULL }, \
+	{ "--engine-heartbeat", CLI_DURATION, "TIME", "engine_heartbeat_ms", "between two signs of " \
+	  "life of the engine's leader", false, NULL }, \
+	{ "--engine-election", CLI_DURATION, "TIME", "engine_election_ms", "silence after which the " \
+	  "engine elects", false, NULL }
+
 static const struct cli_opt group_create_opts[] = {
 	{ "--engine", CLI_WORD, "KIND", "engine", "where the state is agreed: etcd, by a majority of "
 	  "the members; file, without one, for planned moves only (etcd)", false, "etcd|file" },
@@ -34,6 +46,7 @@ static const struct cli_opt group_create_opts[] = {
 	  "already, instead of dagd's own", false, NULL },
 	{ "--profile", CLI_WORD, "PROFILE", "profile", "with etcd: lease and heartbeats for a local or "
 	  "a wide network, or faster (lan)", false, "lan|wan|fast" },
+	OPT_TIMES,
 	{ "--address", CLI_TEXT, "ADDRESS", "address", "replication address of this member (dag.conf)",
 	  false, NULL },
 	OPT_END
@@ -42,15 +55,7 @@ static const struct cli_opt group_create_opts[] = {
 static const struct cli_opt group_set_opts[] = {
 	{ "--profile", CLI_WORD, "PROFILE", "profile", "times that fit together: lan 0.85 s lease, wan "
 	  "4 s, fast 0.6 s", false, "lan|wan|fast" },
-	{ "--heartbeat", CLI_DURATION, "TIME", "heartbeat_ms", "between two heartbeats of a path", false,
-	  NULL },
-	{ "--lease", CLI_DURATION, "TIME", "lease_ms", "how long a member may write after its last "
-	  "renewal", false, NULL },
-	{ "--lease-period", CLI_DURATION, "TIME", "lease_period_ms", "between two renewals", false, NULL },
-	{ "--engine-heartbeat", CLI_DURATION, "TIME", "engine_heartbeat_ms", "between two signs of "
-	  "life of the engine's leader", false, NULL },
-	{ "--engine-election", CLI_DURATION, "TIME", "engine_election_ms", "silence after which the "
-	  "engine elects", false, NULL },
+	OPT_TIMES,
 	{ "--encryption", CLI_WORD, "WHEN", "encryption", "of connections made from now on, between "
 	  "members whose dag.conf says security = plain", false, "disabled|enabled|inter-subnet" },
 	{ "--compression", CLI_WORD, "WHEN", "compression", "of the log; seed-only: while a copy is "

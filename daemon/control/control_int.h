@@ -206,6 +206,8 @@ void voters_stop(struct control *ct);		/* after stopping was said */
 /* ---- verb_*.c: the handlers ---- */
 int verb_group_create(struct rpc_call *call, struct json_object **ret);
 int verb_group_show(struct rpc_call *call, struct json_object **ret);
+/* The profile as the call's parameters want it; -EINVAL: they cannot stand together. */
+int call_profile(struct rpc_call *call, struct group_profile *p);
 int verb_group_set(struct rpc_call *call, struct json_object **ret);
 /* For group show. */
 void group_settings_add(const struct group_state *gs, struct json_object *obj);

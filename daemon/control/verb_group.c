@@ -122,15 +122,13 @@ static bool numeric_address(const char *text)
 /* What a group with a quorum has more than one without. */
 static int take_quorum(struct rpc_call *call, struct new_group *ng)
 {
-	const char *profile = "lan";
 	uint8_t key[32];
 	size_t i;
 
 	ng->engine = "etcd";
 	ng->url = "";
 	if (rpc_str_opt(call->params, "engine", &ng->engine, call->err, sizeof(call->err)) ||
-	    rpc_str_opt(call->params, "engine_url", &ng->url, call->err, sizeof(call->err)) ||
-	    rpc_str_opt(call->params, "profile", &profile, call->err, sizeof(call->err)))
+	    rpc_str_opt(call->params, "engine_url", &ng->url, call->err, sizeof(call->err)))
 		return -EINVAL;
 	if (ng->url[0] && strcmp(ng->engine, "etcd"))
 		return call_fail(call, -EINVAL, "group %s: --engine-url is for --engine etcd", ng->name);
@@ -141,9 +139,8 @@ static int take_quorum(struct rpc_call *call, struct new_group *ng)
 	if (strcmp(ng->engine, "etcd"))
 		return call_fail(call, -EINVAL, "group %s: no engine '%s'; use etcd or file", ng->name,
 				 ng->engine);
-	if (lease_profile_named(profile, &ng->profile))
-		return call_fail(call, -EINVAL, "group %s: no profile '%s'; use lan, wan or fast",
-				 ng->name, profile);
+	if (lease_profile_named("lan", &ng->profile) || call_profile(call, &ng->profile))
+		return -EINVAL;
 	if (getrandom(key, sizeof(key), 0) != sizeof(key))
 		return -EIO;
 	for (i = 0; i < sizeof(key); i++)

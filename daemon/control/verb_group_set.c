@@ -32,7 +32,7 @@ static uint32_t round_trip_ms(struct control *ct)
 	return most + 1;
 }
 
-static int take_profile(struct rpc_call *call, struct group_profile *p)
+int call_profile(struct rpc_call *call, struct group_profile *p)
 {
 	static const struct {
 		const char *key;
@@ -64,7 +64,7 @@ static int take_profile(struct rpc_call *call, struct group_profile *p)
 	if (!memcmp(&before, p, sizeof(before)))
 		return 0;
 	if (lease_profile_check(p, round_trip_ms(call->ct), why, sizeof(why)))
-		return call_fail(call, -EINVAL, "group set: %s", why);
+		return call_fail(call, -EINVAL, "profile: %s", why);
 	return 0;
 }
 
@@ -122,7 +122,7 @@ static int edit_group(struct group_state *gs, void *ctx)
 	struct rpc_call *call = ctx;
 	const char *dac = NULL, *address = gs->address;
 
-	if (take_profile(call, &gs->profile) || take_wire(call, "encryption", &gs->encryption) ||
+	if (call_profile(call, &gs->profile) || take_wire(call, "encryption", &gs->encryption) ||
 	    take_wire(call, "compression", &gs->compression) || take_codec(call, &gs->codec) ||
 	    rpc_str_opt(call->params, "dac", &dac, ERR) ||
 	    rpc_str_opt(call->params, "address", &address, ERR))
