@@ -40,7 +40,7 @@ CC	?= gcc
 CFLAGS	?= -O2 -g
 WARN	:= -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wno-unused-parameter -Werror
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -I. -Iinclude $(WARN) $(SAN) $(CFLAGS) $(shell pkg-config --cflags $(PKGS))
-LIBS	:= $(shell pkg-config --libs $(PKGS)) -laio -lpthread
+LIBS	:= -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -laio -lpthread
 Q	:= $(if $(V),,@)
 say	= $(if $(V),,@printf '  %-7s %s\n' "$(1)" "$(2)")
 

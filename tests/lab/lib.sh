@@ -54,15 +54,20 @@ need_module()
 }
 
 # wait_for SECONDS CMD...: repeat CMD, quietly, until it is true. SECONDS are those
-# of a machine of its own: $LAB_SLOW multiplies them.
+# of a machine of its own: $LAB_SLOW multiplies them. A question costs an emulated CPU
+# up to a second, so it rests for as long as it asked: who is asked needs the CPU as well.
 wait_for()
 {
-	local end=$((SECONDS + $1 * ${LAB_SLOW:-1}))
+	local end=$((SECONDS + $1 * ${LAB_SLOW:-1})) began took
 
 	shift
+	began=$(now_ms)
 	until "$@" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.2
+		took=$(($(now_ms) - began))
+		[ "$took" -ge 200 ] || took=200
+		sleep "$((took / 1000)).$(printf %03d $((took % 1000)))"
+		began=$(now_ms)
 	done
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 3 -d 160 -l 512 -m 768 -t 900
+# lab: -n 3 -c 1 -d 160 -l 512 -m 768 -t 900
 #
 # Automatic activation: three members agree in their own etcd, two hold a copy of a
 # store with PostgreSQL on it. The machine that serves is killed in mid-transaction,

@@ -67,7 +67,7 @@ guest_start()
 	guest_qmp_in[$n]=
 	echo "--- boot ${guest_boot[$n]} ---" >>"$f.console"
 	setpriv --pdeathsig KILL qemu-system-x86_64 -nodefaults -no-user-config \
-		-name "lab-node$n" "${accel[@]}" -smp 2 -m "$mem_mib" \
+		-name "lab-node$n" "${accel[@]}" -smp "$cpus" -m "$mem_mib" \
 		-display none -no-reboot -kernel "$image_kernel" \
 		-initrd "$image_initrd" \
 		-append "$cmdline lab.node=$n lab.nodes=$nodes lab.boot=${guest_boot[$n]}" \
