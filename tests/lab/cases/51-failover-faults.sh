@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 3 -d 160 -l 512 -m 768 -t 900
+# lab: -n 3 -c 1 -d 160 -l 512 -m 768 -t 900
 #
 # As case 50, but the host that serves is not killed: its CPUs stop for longer than its
 # lease and go on in mid-write, all its cables are pulled, its daemon is stopped. In
