@@ -302,7 +302,7 @@ static int drop_void(struct seglog *log)
 
 	pthread_mutex_lock(&log->dir_lock);
 	while (!rc && log->segs[0] != log->tip)
-		rc = seglog_drop(log, log->segs[0], false);
+		rc = seglog_drop(log, log->segs[0], 0);
 	if (!rc && log->damaged)
 		rc = seglog_sweep(log, 0, log->tip->meta.generation);
 	pthread_mutex_unlock(&log->dir_lock);
@@ -358,7 +358,7 @@ int seglog_begin(struct seglog *log, uint64_t lsn)
 	pthread_mutex_unlock(&log->lock);
 	if (old && old->end_lsn == old->meta.first_lsn) {
 		pthread_mutex_lock(&log->dir_lock);
-		rc = seglog_drop(log, old, false);
+		rc = seglog_drop(log, old, 0);
 		pthread_mutex_unlock(&log->dir_lock);
 	}
 	log->error = rc;

@@ -21,7 +21,7 @@ struct seglog_conf {
 	uint8_t uuid[16];	/* another store's segment in dir: -EUCLEAN */
 	uint64_t seg_bytes;	/* file size, >= DAG_SEG_BYTES_MIN, multiple of 4096 */
 	uint64_t quota_bytes;	/* of all segments and spares; 0: none */
-	unsigned spares;	/* files kept ready for the next roll, 0..4 */
+	unsigned spares;	/* files kept ready for the next roll, 0..16 */
 	bool read_only;		/* for dump and verify: no recovery writes */
 	uint64_t verify_bytes;	/* of older segments to read at open, newest first;
 				 * 0: all. Readers verify what they read anyway. */

@@ -31,10 +31,11 @@ void segment_put(struct seglog *log, struct segment *seg)
 		free(seg);
 }
 
-int seglog_drop(struct seglog *log, struct segment *seg, bool recycle)
+int seglog_drop(struct seglog *log, struct segment *seg, unsigned spares)
 {
 	char name[SEG_NAME_BYTES], spare[SEG_NAME_BYTES];
 	unsigned number = 0;
+	bool recycle;
 	size_t i = 0;
 	int rc;
 
@@ -47,8 +48,8 @@ int seglog_drop(struct seglog *log, struct segment *seg, bool recycle)
 		log->tip = log->nr_segs ? log->segs[log->nr_segs - 1] : NULL;
 	log->cuts++;
 	seg_name(seg->meta.generation, name);
-	recycle = recycle && !seg->refs && seg->meta.seg_bytes == log->conf.seg_bytes &&
-		  log->nr_spares + log->preparing < log->conf.spares;
+	recycle = !seg->refs && seg->meta.seg_bytes == log->conf.seg_bytes &&
+		  log->nr_spares + log->preparing < spares;
 	if (recycle)
 		number = log->next_spare++;
 	seg->dead = true;
@@ -96,11 +97,15 @@ int seglog_truncate_before(struct seglog *log, uint64_t lsn)
 
 int seglog_truncate_aged(struct seglog *log, uint64_t lsn, uint64_t free_lsn, uint64_t until_ns)
 {
+	unsigned spares;
 	int rc = 0;
 
 	if (log->conf.read_only)
 		return -EROFS;
 	pthread_mutex_lock(&log->dir_lock);
+	pthread_mutex_lock(&log->lock);
+	spares = spare_worth(log);
+	pthread_mutex_unlock(&log->lock);
 	for (;;) {
 		struct segment *oldest = NULL;
 		struct seg_meta next;
@@ -118,8 +123,9 @@ int seglog_truncate_aged(struct seglog *log, uint64_t lsn, uint64_t free_lsn, ui
 		/* the clock's last instant is nobody's time */
 		if (aged && until_ns != UINT64_MAX && first_time(log, &next) > until_ns)
 			break;
-		rc = seglog_drop(log, oldest, true);
+		rc = seglog_drop(log, oldest, spares);
 	}
+	spare_drop_to(log, spares);
 	pthread_mutex_unlock(&log->dir_lock);
 	return rc;
 }
@@ -165,7 +171,7 @@ int seglog_cut(struct seglog *log, const struct rec_cursor *to, uint64_t dirty)
 		if (rc || !seg || seg->meta.first_lsn < to->lsn || log->nr_segs == 1 ||
 		    (seg->meta.first_lsn == to->lsn && (seg->meta.flags & DAG_SEGF_START)))
 			break;
-		rc = seglog_drop(log, seg, false);
+		rc = seglog_drop(log, seg, 0);
 	}
 	if (!rc && seg && log->damaged)
 		rc = seglog_sweep(log, seg->meta.generation, UINT64_MAX);

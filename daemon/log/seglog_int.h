@@ -20,7 +20,7 @@
 #include "daemon/log/seglog.h"
 #include "daemon/log/segment.h"
 
-#define SPARES_MAX	4
+#define SPARES_MAX	16
 #define SCAN_BYTES	(4u << 20)	/* > REC_BYTES_MAX */
 #define READ_FDS_MAX	64
 
@@ -58,6 +58,7 @@ struct seglog {
 	unsigned read_fds;
 	unsigned spare[SPARES_MAX];	/* numbers of the files */
 	unsigned nr_spares, next_spare;
+	unsigned taken;		/* files, since the old end was looked at last */
 	bool preparing;		/* one more is being written */
 	bool rolling;		/* one was taken and is no segment yet */
 	bool stop;
@@ -84,8 +85,8 @@ int seglog_add_segment(struct seglog *log, const struct seg_meta *meta, uint64_t
 void segment_put(struct seglog *log, struct segment *seg);
 
 /* seglog_cut.c */
-/* Under dir_lock: takes seg out of the list and its file away. */
-int seglog_drop(struct seglog *log, struct segment *seg, bool recycle);
+/* Under dir_lock: takes seg out of the list; its file goes, or is one of `spares`. */
+int seglog_drop(struct seglog *log, struct segment *seg, unsigned spares);
 /*
  * Under append_lock: makes `to` the end; dirty: end of what may have been
  * written behind it.
@@ -102,6 +103,13 @@ void spare_thread_stop(struct seglog *log);
  */
 int spare_take(struct seglog *log, bool reset, char ret_name[SEG_NAME_BYTES]);
 void spare_drop_all(struct seglog *log);
+/*
+ * Under lock: how many files of the old end are worth keeping, from what was taken
+ * since the last time that this was asked.
+ */
+unsigned spare_worth(struct seglog *log);
+/* Under dir_lock: all but so many go. */
+void spare_drop_to(struct seglog *log, unsigned keep);
 uint64_t seglog_bytes(const struct seglog *log);	/* under lock */
 
 #endif

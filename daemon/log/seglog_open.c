@@ -412,7 +412,7 @@ static int drop_empty(struct seglog *log)
 
 	for (size_t i = 0; !rc && i + 1 < log->nr_segs;) {
 		if (log->segs[i]->end_lsn == log->segs[i]->meta.first_lsn)
-			rc = seglog_drop(log, log->segs[i], false);
+			rc = seglog_drop(log, log->segs[i], 0);
 		else
 			i++;
 	}

@@ -3,7 +3,9 @@
  * Spares: files of full size whose blocks have been written once, because an
  * overwrite costs half of what a write to a reserved block costs (the file
  * system need not record that the block has content now). A thread of low
- * priority makes them; segments that fall out of the log become spares again.
+ * priority makes them; segments that fall out of the log become spares again, as
+ * many as were taken since some fell out last: to make them anew would write each
+ * byte of a busy log twice. A log that has become quiet gives them back.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -146,6 +148,7 @@ int spare_take(struct seglog *log, bool reset, char ret_name[SEG_NAME_BYTES])
 		return -EDQUOT;
 	}
 	log->rolling = true;
+	log->taken++;
 	pthread_cond_signal(&log->wake);
 	pthread_mutex_unlock(&log->lock);
 	if (have)
@@ -155,13 +158,24 @@ int spare_take(struct seglog *log, bool reset, char ret_name[SEG_NAME_BYTES])
 	return segfile_make(log->dirfd, MAKE_NAME, log->conf.seg_bytes, reset, &direct);
 }
 
-void spare_drop_all(struct seglog *log)
+unsigned spare_worth(struct seglog *log)
+{
+	unsigned taken = log->taken < SPARES_MAX ? log->taken : SPARES_MAX;
+
+	log->taken = 0;
+	/* what stands ready must not look as if the room were used up */
+	if (log->conf.quota_bytes && seglog_bytes(log) > log->conf.quota_bytes / 2)
+		return log->conf.spares;
+	return taken > log->conf.spares ? taken : log->conf.spares;
+}
+
+void spare_drop_to(struct seglog *log, unsigned keep)
 {
 	char name[SEG_NAME_BYTES];
 
 	for (;;) {
 		pthread_mutex_lock(&log->lock);
-		if (!log->nr_spares) {
+		if (log->nr_spares <= keep) {
 			pthread_mutex_unlock(&log->lock);
 			return;
 		}
@@ -169,4 +183,9 @@ void spare_drop_all(struct seglog *log)
 		pthread_mutex_unlock(&log->lock);
 		segfile_unlink(log->dirfd, name);
 	}
+}
+
+void spare_drop_all(struct seglog *log)
+{
+	spare_drop_to(log, 0);
 }

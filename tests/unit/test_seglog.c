@@ -561,6 +561,55 @@ Test(seglog, old_end_is_recycled_and_never_parsed)
 	append_all();
 }
 
+static uint64_t spares_now(void)
+{
+	struct seglog_info i = info();
+
+	return i.bytes / conf.seg_bytes - i.segments;
+}
+
+/* A log that is busy keeps the files it will need next, one at rest gives them back. */
+static uint64_t spares_of_busy_log(uint64_t quota_segments)
+{
+	uint64_t kept;
+
+	conf.spares = 1;
+	conf.quota_bytes = quota_segments * conf.seg_bytes;
+	start_log();
+	while (info().segments < 7) {
+		data(3, 1000);
+		append_all();
+	}
+	cr_assert_eq(seglog_truncate_before(seglog, m.lsn), 0);
+	cr_assert_eq(info().segments, 1);
+	kept = spares_now();
+	/* what they hold is never found again */
+	open_log(0);
+	cr_assert_eq(info().end_lsn, m.lsn);
+	cr_assert_eq(info().dropped_bytes, 0);
+	cr_assert_leq(spares_now(), 2);
+	return kept;
+}
+
+Test(seglog, busy_log_keeps_what_falls_out)
+{
+	cr_assert_geq(spares_of_busy_log(0), 6);
+	while (info().segments < 7) {
+		data(3, 1000);
+		append_all();
+	}
+	cr_assert_eq(seglog_truncate_before(seglog, m.lsn), 0);
+	cr_assert_geq(spares_now(), 6);
+	cr_assert_eq(seglog_truncate_before(seglog, m.lsn), 0);
+	cr_assert_leq(spares_now(), 2);	/* one more may be in the making */
+	check_bytes(info().first_lsn, m.lsn);
+}
+
+Test(seglog, narrow_quota_is_not_filled_with_spares)
+{
+	cr_assert_leq(spares_of_busy_log(10), 2);
+}
+
 /* A segment goes when the record behind it is old enough, and not before. */
 Test(seglog, old_end_goes_by_age)
 {
