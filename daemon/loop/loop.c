@@ -163,6 +163,7 @@ static int op_start(struct loop *loop, struct loop_op *op, const struct op_state
 		return rc;
 	op->busy = true;
 	op->held = init->kind == OP_SEND_ZC;
+	op->copied = false;
 	loop->inflight++;
 	return 0;
 }

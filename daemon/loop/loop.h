@@ -36,6 +36,7 @@ struct loop_op {
 	void (*released)(struct loop_op *op);
 	bool busy;		/* submitted, done() not yet called */
 	bool held;		/* send_zc: released() not yet called */
+	bool copied;		/* send_zc, from released() on: the kernel copied it after all */
 	/* the loop's own */
 	struct loop_op *next;
 	uint64_t priv[14];	/* the last one is net/stream's */

@@ -239,8 +239,10 @@ static void uring_cqe(struct uring *u, const struct io_uring_cqe *cqe)
 	}
 	op = (struct loop_op *)(uintptr_t)cqe->user_data;
 	if (cqe->flags & IORING_CQE_F_NOTIF) {
-		if ((unsigned)res & NOTIF_USAGE_COPIED)
+		if ((unsigned)res & NOTIF_USAGE_COPIED) {
 			u->loop.stats.zc_copied++;
+			op->copied = true;
+		}
 		loop_notified(&u->loop, op);
 		return;
 	}

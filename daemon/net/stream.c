@@ -384,11 +384,20 @@ int stream_send(struct stream *st, struct loop *loop, struct loop_op *op,
 		return half_start(&st->tx);
 	}
 	half_begin(&st->tx, loop, op, buf, len);
-	if (zc && !st->ssl && len >= zc_min() && loop_caps(loop)->send_zc)
+	if (zc && !st->ssl && st->zc_copied < STREAM_ZC_COPIED && len >= zc_min() &&
+	    loop_caps(loop)->send_zc)
 		rc = loop_send_zc(loop, op, st->fd, buf, len);
 	else
 		rc = loop_send(loop, op, st->fd, buf, len);
 	return rc < 0 ? half_undo(&st->tx, rc) : 0;
+}
+
+void stream_zc_released(struct stream *st, const struct loop_op *op)
+{
+	if (!op->copied)
+		st->zc_copied = 0;
+	else if (st->zc_copied < STREAM_ZC_COPIED)
+		st->zc_copied++;
 }
 
 int stream_recv(struct stream *st, struct loop *loop, struct loop_op *op, void *buf, size_t len)

@@ -34,6 +34,7 @@
  */
 #define STREAM_ZC_MIN		(16u << 10)
 #define STREAM_ZC_MIN_OLD	(64u << 10)
+#define STREAM_ZC_COPIED	16	/* in a row: it will not be otherwise */
 
 struct creds;		/* CA, own certificate and key (net/creds.h) */
 struct stream;
@@ -92,8 +93,9 @@ int stream_read_line(struct stream *st, char *buf, size_t cap, unsigned timeout_
  * gets the bytes (> 0, may be fewer than len), 0 at an orderly end, or -errno
  * (-ECONNRESET also where TLS ends without saying so). zc: the buffer is in the
  * registered region, SEND_ZC may be used when the stream can (plain only) and
- * len is beyond the tipping point; released() then follows done(). Without zero
- * copy op->held stays false. Uses op->priv's last word.
+ * len is beyond the tipping point; released() then follows done(), and there
+ * stream_zc_released() is told of it. Without zero copy op->held stays false. Uses
+ * op->priv's last word.
  *
  * stream_send() returns -EKEYEXPIRED once 256 GiB went out under one AES-GCM
  * key: the caller connects anew. After stream_shutdown() both return -ECANCELED.
@@ -101,6 +103,12 @@ int stream_read_line(struct stream *st, char *buf, size_t cap, unsigned timeout_
 int stream_send(struct stream *st, struct loop *loop, struct loop_op *op,
 		const void *buf, size_t len, bool zc);
 int stream_recv(struct stream *st, struct loop *loop, struct loop_op *op, void *buf, size_t len);
+/*
+ * A send of st was released. Where the kernel copies each all the same, as over
+ * loopback, veth and whatever cannot gather, zero copy costs a second completion and
+ * pinned pages for nothing: after STREAM_ZC_COPIED in a row st sends without.
+ */
+void stream_zc_released(struct stream *st, const struct loop_op *op);
 /*
  * Cancel both; their done() still come. The stream's end has begun: a send that
  * was cut leaves the peer with half of something, only close or abort follow.

@@ -49,6 +49,7 @@ struct stream {
 	bool open;			/* security is agreed */
 	bool shut;			/* by stream_shutdown() */
 	uint64_t sent, sent_max;
+	unsigned zc_copied;		/* zero-copy sends in a row that were none */
 	struct half tx, rx;
 	struct wire in, out;
 	const char *refusal;		/* of the peer's certificate */

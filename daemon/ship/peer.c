@@ -373,6 +373,8 @@ static void zsend_released(struct loop_op *op)
 
 	pthread_mutex_lock(&z->peer->a->lock);
 	z->in_use = false;
+	if (z->peer->stream)	/* else it was reset, and this is the end of it */
+		stream_zc_released(z->peer->stream, op);
 	peer_pump(z->peer);
 	pthread_mutex_unlock(&z->peer->a->lock);
 }

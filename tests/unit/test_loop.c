@@ -223,6 +223,7 @@ BOTH(send_zc_releases_once)
 	char *sink = malloc(len);
 	struct loop_stats st;
 	int fds[2], fixed, pass, want;
+	unsigned copied = 0;
 
 	memset(mem, 0x5a, len);
 	fixed = loop_register(loop, mem, len);
@@ -246,10 +247,12 @@ BOTH(send_zc_releases_once)
 		cr_assert_gt(want, 0);
 		wait_released(loop, &s);
 		cr_assert_eq(s.calls, 1);
+		copied += s.op.copied;
 		close(fds[0]);
 		close(fds[1]);
 	}
 	loop_stats(loop, &st);
+	cr_assert_eq(st.zc_copied, copied);
 	if (loop_caps(loop)->send_zc)
 		cr_assert_eq(st.zc_sends, 2);
 	else
