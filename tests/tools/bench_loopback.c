@@ -4,14 +4,17 @@
  * memory tap, ring, ship, TCP over loopback, receive, inspect, log, replay.
  *
  *	bench_loopback [-p PAYLOAD] [-s SECONDS] [-t] [-d DIR] [-b uring|posix]
- *		       [-m text|noise] [-z lz4|zstd]
+ *		       [-m text|noise] [-z lz4|zstd] [-c]
  *
  * Prints one line of key=value. CPU time is that of the whole program: writer,
- * both members, log and replay. A writer keeps the ring a quarter full, so that
+ * both members, log and replay; -c: a second line says which threads took it, in
+ * seconds for each GiB (their work in the kernel included; what io_uring hands to
+ * threads of its own is `iou`). A writer keeps the ring a quarter full, so that
  * neither it nor the spool is what is measured. -m: each write is another piece of
  * data that compresses well, or not at all; else all are the same. -z: the log goes
  * compressed; wire_ratio says by how much.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -103,6 +106,78 @@ static void *writer(void *arg)
 	return NULL;
 }
 
+/* ---- which thread takes how much CPU time ------------------------------------------ */
+
+#define COMMS	24
+
+struct comm {
+	char name[24];
+	double secs;
+};
+
+/* Adds a thread's time to that of its name; "dag-ship" is told as ship. */
+static void add_thread(struct comm *comms, const char *tid)
+{
+	char path[64], name[24] = "";
+	unsigned long long ns;
+	const char *at = name;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.16s/comm", tid);
+	f = fopen(path, "re");
+	if (!f || !fgets(name, sizeof(name), f))
+		name[0] = 0;
+	if (f)
+		fclose(f);
+	name[strcspn(name, "\n")] = 0;
+	if (!strncmp(name, "iou-", 4))
+		name[3] = 0;
+	at += strncmp(name, "dag-", 4) && strncmp(name, "bench-", 6) ? 0 : strcspn(name, "-") + 1;
+	snprintf(path, sizeof(path), "/proc/self/task/%.16s/schedstat", tid);
+	f = fopen(path, "re");
+	if (!f || fscanf(f, "%llu", &ns) != 1)
+		ns = 0;
+	if (f)
+		fclose(f);
+	for (int i = 0; i < COMMS; i++) {
+		if (comms[i].name[0] && strcmp(comms[i].name, at))
+			continue;
+		snprintf(comms[i].name, sizeof(comms[i].name), "%s", at);
+		comms[i].secs += (double)ns / 1e9;
+		return;
+	}
+}
+
+static void take_threads(struct comm *comms)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *d;
+
+	memset(comms, 0, COMMS * sizeof(*comms));
+	while (dir && (d = readdir(dir)))
+		if (d->d_name[0] != '.')
+			add_thread(comms, d->d_name);
+	if (dir)
+		closedir(dir);
+}
+
+static void report_threads(const struct comm *a, const struct comm *b, double gib)
+{
+	printf("threads_cpu_s_gib");
+	for (int i = 0; i < COMMS && b[i].name[0]; i++) {
+		double secs = b[i].secs;
+
+		for (int j = 0; j < COMMS; j++)
+			if (!strcmp(a[j].name, b[i].name))
+				secs -= a[j].secs;
+		if (secs / gib >= 0.005)
+			printf(" %s=%.2f", b[i].name, secs / gib);
+	}
+	printf("\n");
+}
+
+/* ---- figures ------------------------------------------------------------------------- */
+
 struct sample {
 	double wall, cpu;
 	uint64_t lsn, allocations, replayed, packed, wire;
@@ -144,8 +219,9 @@ static void report(const struct sample *a, const struct sample *b, bool tls)
 	       (double)(b->allocations - a->allocations) / records);
 }
 
-static int run(unsigned secs, bool tls)
+static int run(unsigned secs, bool tls, bool threads)
 {
+	struct comm before[COMMS], after[COMMS];
 	uint8_t *buf = calloc(1, payload);
 	struct sample a, b;
 	pthread_t t;
@@ -160,15 +236,20 @@ static int run(unsigned secs, bool tls)
 	tap_mem_skip_device(dev, true);
 	pthread_create(&t, NULL, writer, buf);
 	cluster_nap(1000);
+	take_threads(before);
 	take(&a);
 	cluster_nap(secs * 1000);
 	take(&b);
+	take_threads(after);
 	stop_load = true;
 	pthread_join(t, NULL);
 	tap_mem_dev_close(dev);
 	free(buf);
 	if (!load_error)
 		report(&a, &b, tls);
+	if (!load_error && threads)
+		report_threads(before, after, (double)(b.lsn - a.lsn) / (payload + 64) *
+			       payload / (1 << 30));
 	return load_error;
 }
 
@@ -181,9 +262,10 @@ int main(int argc, char **argv)
 	};
 	const char *material = NULL;
 	unsigned secs = 5;
+	bool threads = false;
 	int opt, rc, codec_bad = 0;
 
-	while ((opt = getopt(argc, argv, "p:s:td:b:m:z:")) != -1) {
+	while ((opt = getopt(argc, argv, "p:s:td:b:m:z:c")) != -1) {
 		switch (opt) {
 		case 'p': payload = (uint32_t)atoi(optarg); break;
 		case 's': secs = (unsigned)atoi(optarg); break;
@@ -192,6 +274,7 @@ int main(int argc, char **argv)
 		case 'b': conf.backend = strcmp(optarg, "posix") ? LOOP_URING : LOOP_POSIX; break;
 		case 'm': material = optarg; break;
 		case 'z': codec_bad = compress_parse(optarg, &conf.codec); break;
+		case 'c': threads = true; break;
 		default: return 2;
 		}
 	}
@@ -207,7 +290,7 @@ int main(int argc, char **argv)
 		return 1;
 	log_set_level(LOG_LV_ERR);
 	rc = cluster_start(&cl, &conf);
-	rc = rc ? rc : run(secs, conf.security == STREAM_TLS);
+	rc = rc ? rc : run(secs, conf.security == STREAM_TLS, threads);
 	if (rc)
 		fprintf(stderr, "bench_loopback: %s\n", strerror(-rc));
 	cluster_stop(&cl);
