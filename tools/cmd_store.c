@@ -190,11 +190,56 @@ int cmd_store_set(struct cmd *cmd)
 	return show_after(cmd, "store.set");
 }
 
+/* "12 MiB of its log, the last 61.5 s" */
+static void given_up(struct json_object *res, char *ret, size_t len)
+{
+	double seconds = json_object_get_double(obj_get(res, "given_up_seconds"));
+	char bytes[32];
+
+	fmt_bytes(obj_int(res, "given_up_bytes"), bytes);
+	snprintf(ret, len, "%s of its log, the last %.1f s", bytes, seconds);
+}
+
+/*
+ * A move to a point gives up what was acknowledged: the daemon says how much, and holds
+ * the copy there for two minutes while a person decides; then its LSN is moved to.
+ */
+static int agree_to_point(struct cmd *cmd)
+{
+	bool yes = obj_bool(cmd->params, "yes");
+	struct json_object *res = NULL;
+	char text[400], what[100], at[24];
+	int r;
+
+	if (yes || !obj_get(cmd->params, "at"))
+		return 0;
+	json_object_object_add(cmd->params, "preview", json_object_new_boolean(true));
+	if (client_call(cmd, "store.move", cmd->params, &res))
+		return EXIT_FAILURE;
+	json_object_object_del(cmd->params, "preview");
+	given_up(res, what, sizeof(what));
+	snprintf(text, sizeof(text), "Store %s becomes on %s what it was at LSN %lld, %s. That gives up %s, "
+		 "on all copies, with every commit that was acknowledged in them; %s keeps it as a branch.",
+		 obj_str(res, "store"), obj_str(res, "to"), (long long)obj_int(res, "point_lsn"),
+		 *obj_str(res, "point_time") ? obj_str(res, "point_time") : "time not known", what,
+		 obj_str(res, "to"));
+	r = agreed(cmd, text) ? 0 : EXIT_FAILURE;
+	snprintf(at, sizeof(at), "%lld", (long long)obj_int(res, "point_lsn"));
+	json_object_object_add(cmd->params, "at", json_object_new_string(at));
+	json_object_object_add(cmd->params, "yes", json_object_new_boolean(true));
+	json_object_put(res);
+	return r;
+}
+
 int cmd_store_move(struct cmd *cmd)
 {
 	struct json_object *res;
+	char what[100];
 	int r;
 
+	r = agree_to_point(cmd);
+	if (r)
+		return r;
 	on_interrupt("the daemon goes on with the move, or undoes it; see dagctl status");
 	r = run(cmd, "store.move", &res);
 	if (r || !res)
@@ -202,6 +247,11 @@ int cmd_store_move(struct cmd *cmd)
 	printf("store %s: moved from %s to %s in %.1f s, epoch %lld\n", obj_str(res, "store"),
 	       obj_str(res, "from"), obj_str(res, "to"), obj_int(res, "total_ms") / 1e3,
 	       (long long)obj_int(res, "epoch"));
+	if (obj_get(res, "point_lsn")) {
+		given_up(res, what, sizeof(what));
+		printf("store %s: as of LSN %lld, %s; given up: %s\n", obj_str(res, "store"),
+		       (long long)obj_int(res, "point_lsn"), obj_str(res, "point_time"), what);
+	}
 	json_object_put(res);
 	return EXIT_SUCCESS;
 }

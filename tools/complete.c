@@ -9,7 +9,7 @@
 #include "tools/fmt.h"
 
 static const char event_kinds[] =
-	"activation|alert|move|mount|dismount|address|step-failed|step-lost|fence|lease-lost|member-join|"
+	"activation|alert|move|move-at|mount|dismount|address|step-failed|step-lost|fence|lease-lost|member-join|"
 	"member-remove|member-set|group-stop|group-start|group-restore|witness-remove|maintenance|"
 	"redistribute|store-create|store-remove|store-set|copy-add|copy-remove|copy-suspend|"
 	"copy-resume|copy-seed|redundancy|network|peer|refused|tap|daemon|overflow";

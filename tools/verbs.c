@@ -116,8 +116,13 @@ static const struct cli_opt store_set_opts[] = {
 	OPT_END
 };
 
+#define YES { "--yes", CLI_FLAG, NULL, "yes", "do not ask", false, NULL }
+
 static const struct cli_opt store_move_opts[] = {
 	{ "--to", CLI_TEXT, "MEMBER", "to", "member that becomes active", true, NULL },
+	{ "--at", CLI_TEXT, "POINT", "at", "as of that point of its log, which it has not replayed yet: LSN, "
+	  "name of a mark, -10min or '2026-01-31 18:00'; what came later is given up", false, NULL },
+	YES,
 	{ "--timeout", CLI_DURATION, "TIME", "timeout_ms", "for shipping and replaying the rest (60s)",
 	  false, NULL },
 	{ "--unmount", CLI_FLAG, NULL, "unmount", "unmount the store on the active first", false, NULL },
@@ -292,7 +297,6 @@ static const struct cli_opt test_opts[] = {
 
 static const struct cli_opt no_opts[] = { OPT_END };
 
-#define YES { "--yes", CLI_FLAG, NULL, "yes", "do not ask", false, NULL }
 
 static const struct cli_opt group_stop_opts[] = {
 	{ "--site", CLI_TEXT, "SITE", "site", "all members of this site, instead of a NAME", false, NULL },
@@ -454,10 +458,12 @@ const struct cli_verb verbs[] = {
 	  "undo them in reverse, and keep it so until store mount",
 	  "dagctl store dismount pg\n", cmd_store_dismount },
 	{ "store", "move", ONE("STORE", "store"), store_move_opts,
-	  "activate a store on another member, without loss",
+	  "activate a store on another member, without loss, or as of a point of its log",
 	  "dagctl store move pg --to node2\n"
 	  "dagctl store move pg --to node2 --unmount --timeout 5m\n"
-	  "dagctl store move pg --to node2 --comment \"new disks\"\n", cmd_store_move },
+	  "dagctl store move pg --to node2 --comment \"new disks\"\n"
+	  "dagctl store move pg --to node3 --at '2026-01-31 17:59:30' --comment \"a table was dropped\"\n",
+	  cmd_store_move },
 	{ "store", "remove", ONE("STORE", "store"), no_opts,
 	  "end a store and empty its logs; the data stays on the devices",
 	  "dagctl store remove pg\n", cmd_store_remove },

@@ -147,7 +147,7 @@ int choose_target(struct control *ct, const struct group_state *gs, const struct
 	r.mode = st->mode;
 	r.ack_durable = st->ack_durable;
 	r.epoch = st->epoch;
-	r.start_lsn = st->start_lsn;
+	r.start_lsn = group_store_at_point(st) ? 0 : st->start_lsn;
 	r.known_lsn = 0;
 	r.segment_bytes = (uint64_t)st->segment_mib << 20;
 	snprintf(r.old_site, sizeof(r.old_site), "%s", site_of(gs, st->active));

@@ -255,6 +255,11 @@ int verb_copy_remove(struct rpc_call *call, struct json_object **ret);
 int verb_copy_retry(struct rpc_call *call, struct json_object **ret);
 int verb_copy_set(struct rpc_call *call, struct json_object **ret);
 int verb_copy_catch_up(struct rpc_call *call, struct json_object **ret);
+
+/* verb_point.c */
+int verb_point_hold(struct rpc_call *call, struct json_object **ret);
+int verb_point_keep(struct rpc_call *call, struct json_object **ret);
+int verb_point_release(struct rpc_call *call, struct json_object **ret);
 int verb_copy_seed(struct rpc_call *call, struct json_object **ret);
 int verb_copy_open(struct rpc_call *call, struct json_object **ret);
 int verb_copy_close(struct rpc_call *call, struct json_object **ret);

@@ -9,6 +9,11 @@
  * stays where it was. After it there is no way back but another move: that is what
  * happens if the target's steps fail; if it cannot be told now, it serves as soon
  * as it can.
+ *
+ * To a point of the target's log (--at) the replay there goes on to it, and not beyond,
+ * before the dismount; what is drained stands in its log only; and the agreement names
+ * the point (store/local_point.c). Up to that the same holds: the store stays here,
+ * whole, and the target is a copy like before.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,8 +22,8 @@
 
 #include "daemon/clock.h"
 #include "daemon/control/blockdev.h"
-#include "daemon/control/handover.h"
 #include "daemon/control/history.h"
+#include "daemon/control/move_point.h"
 #include "daemon/control/verb_store.h"
 #include "daemon/group/state_json.h"
 #include "daemon/group/uuid.h"
@@ -26,10 +31,8 @@
 #define ERR		call->err, sizeof(call->err)
 #define TIMEOUT_MS	60000
 #define PUSH_MS		10000
-#define BACK_MS		20000		/* for the copy here to be Healthy again */
 #define BACK_PAUSE_MS	500
-#define MARGIN_MS	5000
-#define SPARE_MS	3600000		/* until the steps have ended, whatever they take */
+#define DECIDE_MS	120000		/* a person is asked meanwhile */
 /* A target farther behind is not waited for (semantics 27, in segments). */
 #define COPY_QUEUE_MAX	10
 #define REPLAY_QUEUE_MAX 50
@@ -39,11 +42,13 @@ struct move {
 	struct group_store *st;		/* as agreed before */
 	const char *target, *comment;
 	bool unmount, skip_health, skip_lag, skip_max_active;
+	bool yes, preview;		/* --at: give up what is behind it; only say how much */
 	bool back;			/* the way back of a move that failed: the last */
 	bool handover;			/* it cannot stay here: never moved back */
 	uint64_t timeout_ms;
 	uint64_t end_lsn;
 	uint64_t t_begin, t_last;	/* ms */
+	struct move_point point;
 	struct json_object *phases;
 	struct peer_line *line;		/* to the target, opened while still serving */
 };
@@ -80,10 +85,11 @@ static int check_copy(struct move *mv)
 				 "dagctl copy resume %s --member %s", mv->st->name, mv->target,
 				 mv->st->name, mv->target);
 	/* The way back is to where it was until just now: nothing much is held there. */
-	if (group_copy_lagged(cp) && !mv->skip_lag && !mv->back)
+	if (group_copy_lagged(cp) && !mv->skip_lag && !mv->back && !mv->point.at)
 		return call_fail(call, -EBUSY, "store %s: the copy on %s replays %llu s late, and would "
-				 "have to catch up now; pass --skip-lag to do that", mv->st->name,
-				 mv->target, (unsigned long long)cp->replay_lag_ms / 1000);
+				 "have to catch up now; pass --skip-lag to do that, or --at to have it "
+				 "as it was", mv->st->name, mv->target,
+				 (unsigned long long)cp->replay_lag_ms / 1000);
 	return 0;
 }
 
@@ -164,7 +170,8 @@ static int check_status(struct move *mv, struct stores *ss)
 			      "wait until it is Healthy, or pass --skip-health to have the move wait",
 			      mv->st->name, mv->target, status[0] ? status : "not known");
 	else if (!mv->skip_lag && (number_in(o, "copy_queue_bytes") > COPY_QUEUE_MAX * segment ||
-				   number_in(o, "replay_queue_bytes") > REPLAY_QUEUE_MAX * segment))
+				   (!mv->point.at && number_in(o, "replay_queue_bytes") >
+				    REPLAY_QUEUE_MAX * segment)))
 		r = call_fail(mv->call, -EAGAIN, "store %s: copy on %s is far behind, see dagctl copy "
 			      "status; wait, or pass --skip-lag to have the move wait", mv->st->name,
 			      mv->target);
@@ -268,6 +275,66 @@ static int replay_lagged(struct move *mv, struct stores *ss)
 	return r;
 }
 
+/* ---- to a point ---------------------------------------------------------------- */
+
+static const char *bytes_text(uint64_t bytes, char ret[32])
+{
+	if (bytes < 10 << 20)
+		snprintf(ret, 32, "%llu KiB", (unsigned long long)bytes >> 10);
+	else
+		snprintf(ret, 32, "%llu MiB", (unsigned long long)bytes >> 20);
+	return ret;
+}
+
+/* Acknowledged writes are given up on purpose: by somebody who has said so. */
+static int check_given_up(struct move *mv)
+{
+	const struct move_point *mp = &mv->point;
+	char text[32];
+
+	if (mv->yes || mv->preview)
+		return 0;
+	return call_fail(mv->call, -EPERM, "store %s: that gives up %s of its log, the last %.1f s, with "
+			 "whatever commits were acknowledged in them; pass --yes", mv->st->name,
+			 bytes_text(mp->end_lsn - mp->lsn, text), move_point_seconds(mp));
+}
+
+static uint64_t hold_ms(const struct move *mv)
+{
+	/* here, then while the gate is shut, then while the tail is kept */
+	return 3 * mv->timeout_ms + 2 * PUSH_MS + store_steps_ms(mv->st);
+}
+
+static int reach_point(struct move *mv)
+{
+	struct rpc_call *call = mv->call;
+	int r;
+
+	r = move_point_hold(call, mv->line, mv->st->uuid, &mv->point, mv->preview ? DECIDE_MS :
+			    hold_ms(mv));
+	r = r ? r : check_given_up(mv);
+	if (r || mv->preview)
+		return r;
+	r = move_point_reach(call, mv->line, mv->st->uuid, &mv->point, hold_ms(mv), mv->timeout_ms);
+	if (!r)
+		phase_done(mv, "replay");
+	return r;
+}
+
+/* Drained: where nothing stands behind the point it is a move like any other. */
+static int keep_tail(struct move *mv)
+{
+	int r;
+
+	mv->point.end_lsn = mv->end_lsn;
+	if (mv->end_lsn == mv->point.lsn)
+		return 0;
+	r = move_point_keep(mv->call, mv->line, mv->st->uuid, &mv->point, mv->timeout_ms);
+	if (!r)
+		phase_done(mv, "keep");
+	return r;
+}
+
 /* ---- the way out ------------------------------------------------------------- */
 
 static int free_device(struct move *mv, struct stores *ss)
@@ -301,6 +368,10 @@ static int edit_move(struct group_store *st, void *ctx)
 		return -ENOENT;
 	st->epoch++;
 	st->start_lsn = mv->end_lsn;
+	st->point_lsn = mv->point.at && mv->point.lsn < mv->end_lsn ? mv->point.lsn : 0;
+	/* nobody else is equal to a device that is older than the log */
+	for (uint32_t i = 0; i < st->nr_copies && st->point_lsn; i++)
+		st->copies[i].in_sync = !strcmp(st->copies[i].member, mv->target);
 	snprintf(st->active, sizeof(st->active), "%s", mv->target);
 	return 0;
 }
@@ -329,11 +400,16 @@ static int drain_and_agree(struct move *mv, struct stores *ss)
 	char why[ERR_BYTES] = "";
 	int r;
 
-	r = stores_drain(ss, mv->st->uuid, mv->target, mv->timeout_ms, &mv->end_lsn, why,
-			 sizeof(why));
+	r = stores_drain(ss, mv->st->uuid, mv->target, mv->point.at ? mv->point.lsn : UINT64_MAX,
+			 mv->timeout_ms, &mv->end_lsn, why, sizeof(why));
 	if (r)
 		return reopen(mv, ss, r, "drain", why[0] ? why : strerror(-r));
 	phase_done(mv, "drain");
+	r = mv->point.at ? keep_tail(mv) : 0;
+	if (r) {
+		snprintf(why, sizeof(why), "%s", mv->call->err);
+		return reopen(mv, ss, r, "keep", why);
+	}
 	r = en->ops->txn_store(en, mv->st->uuid, mv->st->epoch, edit_move, mv, why, sizeof(why));
 	if (r)
 		return reopen(mv, ss, r, "agree", why[0] ? why : strerror(-r));
@@ -366,7 +442,7 @@ static int send_back(struct move *mv)
 {
 	struct json_object *params = json_object_new_object(), *result = NULL;
 	struct rpc_call *call = mv->call;
-	uint64_t until = now_ms() + BACK_MS;
+	uint64_t until = now_ms() + MOVE_BACK_MS;
 	char text[UUID_TEXT], why[400], again[400];
 	int r;
 
@@ -410,6 +486,8 @@ static int wait_target(struct move *mv)
 	json_object_object_add(params, "wait_ms", json_object_new_int64(mv->timeout_ms));
 	json_object_object_add(params, "steps", json_object_new_boolean(true));
 	json_object_object_add(params, "handover", json_object_new_boolean(mv->handover));
+	if (mv->point.at && mv->point.lsn < mv->end_lsn)
+		json_object_object_add(params, "point_lsn", json_object_new_int64(mv->point.lsn));
 	r = ask_target(mv, params, &result);
 	json_object_put(params);
 	json_object_put(result);
@@ -440,6 +518,8 @@ static struct json_object *outcome(struct move *mv)
 	json_object_object_add(obj, "to", json_object_new_string(mv->target));
 	json_object_object_add(obj, "epoch", json_object_new_int64(mv->st->epoch + 1));
 	json_object_object_add(obj, "start_lsn", json_object_new_int64(mv->end_lsn));
+	if (mv->point.at)
+		move_point_fields(obj, &mv->point);
 	json_object_object_add(obj, "phases_ms", json_object_get(mv->phases));
 	json_object_object_add(obj, "total_ms", json_object_new_int64(now_ms() - mv->t_begin));
 	return obj;
@@ -455,8 +535,8 @@ static int run_here(struct move *mv, struct stores *ss)
 	if (!r)
 		r = check_forks(mv);
 	if (!r)
-		r = replay_lagged(mv, ss);
-	if (r)
+		r = mv->point.at ? reach_point(mv) : replay_lagged(mv, ss);
+	if (r || mv->preview)
 		return r;
 	r = free_device(mv, ss);
 	if (!r)
@@ -485,6 +565,8 @@ static int run_move(struct move *mv)
 	r = run_here(mv, ss);
 	control_unuse(mv->call->ct);
 	if (r)
+		move_point_release(mv->call, mv->line, mv->st->uuid, &mv->point);
+	if (r || mv->preview)
 		return r;
 	/* this side has become passive before the other is told */
 	control_wait_applied(mv->call->ct);
@@ -500,10 +582,13 @@ static int take_params(struct move *mv)
 	int most = rpc_bool(call->params, "skip_maximum_active", ERR);
 	int back = rpc_bool(call->params, "back", ERR);
 	int handover = rpc_bool(call->params, "handover", ERR);
+	int yes = rpc_bool(call->params, "yes", ERR);
+	int preview = rpc_bool(call->params, "preview", ERR);
 
 	mv->comment = "";
 	mv->timeout_ms = TIMEOUT_MS;
 	if (unmount < 0 || health < 0 || lag < 0 || most < 0 || back < 0 || handover < 0 ||
+	    yes < 0 || preview < 0 || rpc_str_opt(call->params, "at", &mv->point.at, ERR) ||
 	    rpc_str(call->params, "to", &mv->target, ERR) ||
 	    rpc_str_opt(call->params, "comment", &mv->comment, ERR) ||
 	    rpc_u64_opt(call->params, "timeout_ms", 86400000, &mv->timeout_ms, ERR))
@@ -511,6 +596,12 @@ static int take_params(struct move *mv)
 	if (strlen(mv->comment) > GROUP_COMMENT_MAX)
 		return call_fail(call, -EINVAL, "comment: longer than %d characters",
 				 GROUP_COMMENT_MAX);
+	if (mv->point.at && (!*mv->point.at || !strcmp(mv->point.at, "end")))
+		return call_fail(call, -EINVAL, "--at: names no point; leave it out to move all");
+	if (preview && !mv->point.at)
+		return call_fail(call, -EINVAL, "preview: only with a point");
+	mv->yes = yes;
+	mv->preview = preview;
 	mv->unmount = unmount;
 	mv->skip_health = health;
 	mv->skip_lag = lag;
@@ -524,16 +615,24 @@ static void record(struct move *mv, int r)
 {
 	struct json_object *fields = outcome(mv);
 	struct history *h = mv->call->ct->history;
+	const char *kind = mv->point.at ? "move-at" : "move";
+	char text[32];
 
 	json_object_object_add(fields, "planned", json_object_new_boolean(true));
+	/* what is given up on purpose is not lost */
 	json_object_object_add(fields, "lost_bytes", json_object_new_int64(0));
 	if (mv->comment[0])
 		json_object_object_add(fields, "comment", json_object_new_string(mv->comment));
 	if (r)
 		json_object_object_add(fields, "error", json_object_new_string(mv->call->err));
 	if (r)
-		history_add(h, "move", mv->st->name, fields, "not moved to %s: %s", mv->target,
+		history_add(h, kind, mv->st->name, fields, "not moved to %s: %s", mv->target,
 			    mv->call->err);
+	else if (mv->point.at)
+		history_add(h, kind, mv->st->name, fields, "moved from %s to %s as of lsn=%llu, %s, %.1f s "
+			    "given up", mv->st->active, mv->target, (unsigned long long)mv->point.lsn,
+			    bytes_text(mv->point.end_lsn - mv->point.lsn, text),
+			    move_point_seconds(&mv->point));
 	else
 		history_add(h, "move", mv->st->name, fields, "moved from %s to %s", mv->st->active,
 			    mv->target);
@@ -554,9 +653,12 @@ int verb_store_move(struct rpc_call *call, struct json_object **ret)
 	r = store_snapshot(call, mv.st);
 	if (!r) {
 		r = run_move(&mv);
-		record(&mv, r);
+		if (!mv.preview)
+			record(&mv, r);
 	}
-	if (!r) {
+	if (!r && mv.preview)
+		*ret = outcome(&mv);
+	if (!r && !mv.preview) {
 		log_notice("store=%s from=%s to=%s epoch=%u ms=%llu msg=moved", mv.st->name,
 			   mv.st->active, mv.target, mv.st->epoch + 1,
 			   (unsigned long long)(now_ms() - mv.t_begin));
@@ -566,86 +668,4 @@ int verb_store_move(struct rpc_call *call, struct json_object **ret)
 	json_object_put(mv.phases);
 	free(mv.st);
 	return r;
-}
-
-static int take_state(struct rpc_call *call)
-{
-	struct engine *en = call->ct->engine;
-	struct json_object *obj;
-	struct group_state gs;
-	int r;
-
-	if (!json_object_object_get_ex(call->params, "state", &obj))
-		return 0;
-	r = group_state_init(&gs);
-	if (r)
-		return r;
-	r = group_state_from_obj(obj, &gs, ERR);
-	if (!r)
-		r = en->ops->learn(en, &gs);
-	group_state_free(&gs);
-	return r;
-}
-
-/* The store serves: are its steps up, as agreed? */
-static int wait_steps(struct rpc_call *call, struct stores *ss, const uint8_t uuid[16], char *why,
-		      size_t len)
-{
-	struct group_store *st;
-	struct group_state gs;
-	unsigned ms = 0;
-	bool up = true;
-	int r;
-
-	r = control_state(call, &gs);
-	if (r)
-		return r;
-	st = group_find_store_uuid(&gs, uuid);
-	if (st) {
-		ms = store_steps_ms(st);
-		up = !st->dismounted;
-	}
-	group_state_free(&gs);
-	return stores_wait_steps(ss, uuid, up, ms, why, len);
-}
-
-/* From the former active: take its state, answer when this member serves the store. */
-int verb_store_wait_active(struct rpc_call *call, struct json_object **ret)
-{
-	uint64_t epoch, wait_ms;
-	char why[ERR_BYTES] = "";
-	struct stores *ss;
-	const char *text;
-	uint8_t uuid[16];
-	bool spare;
-	int r;
-
-	if (rpc_str(call->params, "uuid", &text, ERR) ||
-	    rpc_u64(call->params, "epoch", UINT32_MAX, &epoch, ERR) ||
-	    rpc_u64(call->params, "wait_ms", 86400000, &wait_ms, ERR))
-		return -EINVAL;
-	if (uuid_parse_text(text, uuid))
-		return call_fail(call, -EINVAL, "uuid: not a uuid");
-	r = take_state(call);
-	if (r)
-		return r;
-	/* A planned move whose steps fail is taken back by the former active. */
-	spare = call->ct->handover && rpc_bool(call->params, "handover", ERR) <= 0;
-	if (spare)
-		handover_spare(call->ct->handover, uuid, SPARE_MS);
-	control_wait_applied(call->ct);
-	ss = control_use(call);
-	if (!ss)
-		return -ENOENT;
-	r = stores_wait_active(ss, uuid, epoch, wait_ms, why, sizeof(why));
-	if (!r && rpc_bool(call->params, "steps", ERR) > 0)
-		r = wait_steps(call, ss, uuid, why, sizeof(why));
-	control_unuse(call->ct);
-	if (spare)
-		handover_spare(call->ct->handover, uuid, r ? BACK_MS + MARGIN_MS : 0);
-	if (r)
-		return call_fail(call, r, "member %s: %s", call->ct->cf->member,
-				 why[0] ? why : strerror(-r));
-	*ret = json_object_new_object();
-	return 0;
 }

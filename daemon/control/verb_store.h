@@ -5,6 +5,10 @@
 
 #include "daemon/control/control_int.h"
 
+/* A store that comes back from a move: for so long its old place may not be Healthy. */
+#define MOVE_BACK_MS	20000
+#define MOVE_MARGIN_MS	5000
+
 /* Copy of the agreed part of params.store. */
 int store_snapshot(struct rpc_call *call, struct group_store *ret);
 int store_set_path(struct rpc_call *call, const char *key, const char *value, char *to);

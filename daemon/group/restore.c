@@ -76,6 +76,7 @@ static void restore_one(struct group_store *st, const struct restore_store *rs)
 		st->copies[k].in_sync = (int)k == rs->copy;
 	/* without a copy: fenced, and nobody's until the lost one is back */
 	st->start_lsn = rs->stays || rs->copy < 0 ? 0 : rs->end_lsn;
+	st->point_lsn = 0;
 	if (rs->copy >= 0)
 		memcpy(st->active, st->copies[rs->copy].member, sizeof(st->active));
 }

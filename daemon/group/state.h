@@ -124,6 +124,9 @@ struct group_store {
 	uint32_t epoch;			/* 0: never active */
 	char active[64];
 	uint64_t start_lsn;		/* of the epoch; 0: lower bound of the module */
+	/* The active's device is the log up to here when the epoch begins: what stands
+	 * between here and start_lsn was given up. 0: up to start_lsn. */
+	uint64_t point_lsn;
 	uint64_t version;		/* of this store's part */
 	bool removed;			/* tombstone */
 	uint32_t nr_copies;
@@ -186,6 +189,11 @@ struct group_store *group_add_store(struct group_state *gs, const uint8_t uuid[1
 static inline bool group_copy_lagged(const struct group_copy *cp)
 {
 	return cp->replay_lag_ms && !cp->lag_off;
+}
+/* Does the epoch begin with a device that is older than its log? */
+static inline bool group_store_at_point(const struct group_store *st)
+{
+	return st->point_lsn && st->point_lsn < st->start_lsn;
 }
 /* Letters, digits, '.', '-', '_'; begins with a letter or digit; <= max. */
 bool group_name_valid(const char *name, size_t max);

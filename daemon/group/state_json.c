@@ -121,6 +121,7 @@ static const struct field store_fields[] = {
 	NUM_REQ(group_store, epoch, F_U32, UINT32_MAX),
 	STR(group_store, active),
 	NUM_REQ(group_store, start_lsn, F_U64, INT64_MAX),
+	NUM(group_store, point_lsn, F_U64, INT64_MAX),
 	NUM_REQ(group_store, version, F_U64, INT64_MAX),
 	BOOL(group_store, removed),
 	END

@@ -55,7 +55,8 @@ static void fill_rule(const struct takeover *t, struct candidate_rule *r, const 
 	r->failed_too = true;
 	r->ack_durable = st->ack_durable;
 	r->epoch = st->epoch;
-	r->start_lsn = st->start_lsn;
+	/* A copy that does not know an epoch that began at a point has what was given up. */
+	r->start_lsn = group_store_at_point(st) ? 0 : st->start_lsn;
 	r->segment_bytes = (uint64_t)(st->segment_mib ? st->segment_mib : SEGMENT_MIB) << 20;
 	if (host)
 		memcpy(r->old_site, host->site, sizeof(r->old_site));
@@ -162,6 +163,7 @@ static void edit_store(struct group_store *st, const struct takeover_store *ts)
 	st->epoch = ts->epoch + 1;
 	snprintf(st->active, sizeof(st->active), "%s", w->member);
 	st->start_lsn = w->end_lsn;
+	st->point_lsn = 0;
 	for (uint32_t i = 0; i < st->nr_copies; i++) {
 		struct group_copy *cp = &st->copies[i];
 
@@ -208,6 +210,7 @@ int takeover_edit_anew(struct group_store *st, void *end_lsn)
 {
 	st->epoch++;
 	st->start_lsn = *(const uint64_t *)end_lsn;
+	st->point_lsn = 0;
 	for (uint32_t i = 0; i < st->nr_copies; i++)
 		st->copies[i].in_sync = false;
 	return 0;

@@ -348,6 +348,7 @@ static int write_part(struct seglog *log, const struct branch *b)
 	if (!path || !c.buf)
 		goto out;
 	conf.dir = path;
+	conf.read_only = false;
 	conf.quota_bytes = 0;
 	conf.spares = 0;
 	conf.seg_bytes = segment_size(log, b->end_lsn - b->first_lsn);

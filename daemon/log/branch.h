@@ -25,7 +25,8 @@ struct branch {
 /*
  * branch_keep - copy the records from `from` to the end of the log into a branch,
  * durably; a gap begins another. Records that change nothing on the device make
- * none, nor do damaged ones. Calling again after a crash is harmless. Returns how
+ * none, nor do damaged ones. The log may be open read-only, of a directory that another
+ * appends to. Calling again after a crash is harmless. Returns how
  * many were made, or -errno: what was made stays, the rest is missing.
  */
 int branch_keep(struct seglog *log, uint64_t from);

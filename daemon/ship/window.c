@@ -39,13 +39,15 @@ void window_begin(struct window *w, unsigned i, uint64_t lsn, uint64_t durable, 
 	c->late_since_ms = 0;
 	c->stands = false;
 	if (since == WINDOW_NONE && lsn <= w->gap)
-		since = lsn;
+		since = max64(lsn, w->gap_since);
 	c->missing = since != WINDOW_NONE;
 	c->missing_since = c->missing ? since : 0;
 }
 
 void window_gap(struct window *w, uint64_t since, uint64_t lsn)
 {
+	if (!w->gap)
+		w->gap_since = since;
 	w->gap = lsn;
 	for (int i = 0; i < WINDOW_COPIES_MAX; i++) {
 		struct window_copy *c = &w->copy[i];

@@ -46,7 +46,8 @@ struct window {
 	uint64_t commit;	/* end of the log */
 	uint64_t freed;		/* ring bytes below are gone */
 	uint64_t spooled;	/* segments hold [.., spooled) without a hole up to freed */
-	uint64_t gap;		/* newest GAP record: writes before it have no record */
+	uint64_t gap;		/* newest GAP record: writes before it have no record … */
+	uint64_t gap_since;	/* … from here on; of several the oldest. No gap: 0 */
 	uint64_t acked;		/* highest ack_lsn given */
 	uint64_t cleared;
 	bool commit_mode;	/* commit or sync */

@@ -16,6 +16,8 @@
 #include "daemon/store/active_internal.h"
 
 #define STUCK_MS_MAX	2000
+/* The gap that begins an epoch stands so far behind the end of the log before. */
+#define GAP_BEHIND	(sizeof(struct dagtap_rec) + sizeof(struct dagtap_state_payload))
 
 uint64_t active_now_ms(void)
 {
@@ -272,6 +274,7 @@ static int take_tap(struct active *a)
 int active_start(const struct active_conf *conf, const struct group_state *gs, struct active **ret)
 {
 	struct active *a = calloc(1, sizeof(*a));
+	struct copystate_data d;
 	int rc;
 
 	if (!a)
@@ -292,6 +295,9 @@ int active_start(const struct active_conf *conf, const struct group_state *gs, s
 		return rc;
 	}
 	find_oldest(a);
+	copystate_get(conf->state, &d);
+	if (d.gap_lsn)
+		window_gap(&a->w, d.gap_lsn - GAP_BEHIND, d.gap_lsn);
 	active_update(a, gs);
 	rc = -pthread_create(&a->ship_thread, NULL, active_ship_main, a);
 	if (rc) {

@@ -105,11 +105,11 @@ void active_update(struct active *a, const struct group_state *gs);
 void active_status(struct active *a, struct active_status *ret);
 void active_latency(struct active *a, struct active_latency *ret);
 /*
- * Shut the gate (role passive) and wait until target has replayed everything;
- * connected others get a moment too. *ret_closed says whether the gate is shut.
+ * Shut the gate (role passive) and wait until target has everything, and has replayed
+ * it up to replayed_lsn (UINT64_MAX: all); connected others get a moment too. *ret_closed says whether the gate is shut.
  */
-int active_drain(struct active *a, const char *target, unsigned timeout_ms, uint64_t *ret_end_lsn,
-		 bool *ret_closed, char *err, size_t errlen);
+int active_drain(struct active *a, const char *target, uint64_t replayed_lsn, unsigned timeout_ms,
+		 uint64_t *ret_end_lsn, bool *ret_closed, char *err, size_t errlen);
 /*
  * A higher epoch begins in the running log: between the two calls nothing is
  * sent, so that no connection of the old epoch carries a record of the new one;

@@ -35,12 +35,16 @@ static void wait_a_little(struct active *a)
 	pthread_cond_clockwait(&a->moved, &a->lock, CLOCK_MONOTONIC, &until);
 }
 
-static int wait_target(struct active *a, struct peer *t, uint64_t end, uint64_t until_ms)
+static int wait_target(struct active *a, struct peer *t, uint64_t end, uint64_t replayed,
+		       uint64_t until_ms)
 {
 	int rc = 0;
 
+	if (replayed > end)
+		replayed = end;
 	pthread_mutex_lock(&a->lock);
-	while (t->ack.replayed_lsn < end || t->ack.state != DAG_COPY_HEALTHY) {
+	while (t->ack.replayed_lsn < replayed || t->ack.durable_lsn < end ||
+	       t->ack.state != DAG_COPY_HEALTHY) {
 		if (active_now_ms() >= until_ms) {
 			rc = -ETIMEDOUT;
 			break;
@@ -96,8 +100,8 @@ bool active_closed(const struct tap_view *v, uint64_t end, uint32_t epoch)
 	       rec.kind == DAGTAP_STATE_CLOSE && le32toh(rec.epoch) == epoch;
 }
 
-int active_drain(struct active *a, const char *target, unsigned timeout_ms, uint64_t *ret_end_lsn,
-		 bool *ret_closed, char *err, size_t errlen)
+int active_drain(struct active *a, const char *target, uint64_t replayed_lsn, unsigned timeout_ms,
+		 uint64_t *ret_end_lsn, bool *ret_closed, char *err, size_t errlen)
 {
 	struct dagtap_role_set rs = { .role = DAGTAP_ROLE_PASSIVE };
 	uint64_t until = active_now_ms() + timeout_ms, end;
@@ -123,10 +127,10 @@ int active_drain(struct active *a, const char *target, unsigned timeout_ms, uint
 	pthread_mutex_lock(&a->lock);
 	active_kick(a);
 	pthread_mutex_unlock(&a->lock);
-	rc = wait_target(a, t, end, until);
+	rc = wait_target(a, t, end, replayed_lsn, until);
 	if (rc)
-		snprintf(err, errlen, "copy on %s has not replayed to the end in %u ms", target,
-			 timeout_ms);
+		snprintf(err, errlen, "copy on %s has not %s to the end in %u ms", target,
+			 replayed_lsn < end ? "come" : "replayed", timeout_ms);
 	else
 		*ret_end_lsn = end;
 	return rc;

@@ -55,7 +55,8 @@ struct block {
 	__u8   comment[COPYSTATE_COMMENT_MAX];
 	struct epoch_le history[COPYSTATE_HISTORY_MAX];
 	__le64 branch_id;	/* with F_BRANCH, else of no meaning */
-	__u8   rsvd[COPYSTATE_BLOCK - 136 - COPYSTATE_COMMENT_MAX - 16 * COPYSTATE_HISTORY_MAX];
+	__le64 gap_lsn;
+	__u8   rsvd[COPYSTATE_BLOCK - 144 - COPYSTATE_COMMENT_MAX - 16 * COPYSTATE_HISTORY_MAX];
 };
 
 _Static_assert(sizeof(struct block) == COPYSTATE_BLOCK, "copystate block");
@@ -95,6 +96,7 @@ void copystate_encode(const struct copystate_data *data, uint8_t to[COPYSTATE_BL
 	b.bits_since_lsn = htole64(data->bits_since_lsn);
 	b.seed_request = htole32(data->seed_request);
 	b.branch_id = htole64(data->branch_id);
+	b.gap_lsn = htole64(data->gap_lsn);
 	memcpy(b.comment, data->comment, strnlen(data->comment, COPYSTATE_COMMENT_MAX));
 	for (uint32_t i = 0; i < data->nr_history && i < COPYSTATE_HISTORY_MAX; i++) {
 		b.history[i].epoch = htole32(data->history[i].epoch);
@@ -151,6 +153,7 @@ int copystate_decode(const uint8_t from[COPYSTATE_BLOCK], const uint8_t uuid[16]
 	d.seed_end_lsn = le64toh(b.seed_end_lsn);
 	d.seed_hold_lsn = le64toh(b.seed_hold_lsn);
 	d.bits_since_lsn = le64toh(b.bits_since_lsn);
+	d.gap_lsn = le64toh(b.gap_lsn);
 	d.seed_request = le32toh(b.seed_request);
 	memcpy(d.comment, b.comment, COPYSTATE_COMMENT_MAX);
 	if (decode_history(&b, &d) || (d.branch && (!d.branch_id || !d.have_image)))

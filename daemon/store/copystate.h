@@ -42,6 +42,9 @@ struct copystate_data {
 	uint64_t seed_hold_lsn;
 	/* Active: intent bits cover every region changed at or after this LSN. */
 	uint64_t bits_since_lsn;
+	/* Active: a copy whose log goes on at or before this LSN meets a GAP there, and has
+	 * to be seeded. 0: there is none. */
+	uint64_t gap_lsn;
 	/* Number of the newest request for a full seed that was followed. */
 	uint32_t seed_request;
 	bool have_image;		/* an older image stands: a prefix of the history … */

@@ -78,25 +78,32 @@ static void note_lag(struct local *lo, const struct stores_conf *conf)
 /* A passive copy that is to be active first applies what it has. */
 static int leave_passive(struct local *lo, const struct local_env *env, const struct group_store *st)
 {
+	bool point = group_store_at_point(st);
+	uint64_t to = point ? st->point_lsn : st->start_lsn;
 	int rc;
 
-	if (st->start_lsn) {
+	if (to) {
 		if (!lo->replay_since_ms)
 			lo->replay_since_ms = active_now_ms();
+		rc = point ? local_point_leave(lo, env, st) : 0;
+		if (rc)
+			return rc;
 		/* Nothing acknowledged is lost: all of the log is replayed, lag or not. */
-		passive_catch_up(lo->passive, 0);
+		if (!point)
+			passive_catch_up(lo->passive, 0);
 		note_lag(lo, env->conf);
 		/* The other copies of this member do not wait with it. */
-		rc = passive_wait_replayed(lo->passive, st->start_lsn, SOON_MS);
+		rc = passive_wait_replayed(lo->passive, to, SOON_MS);
 		lo->soon = rc == -ETIMEDOUT;
 		if (lo->soon && active_now_ms() - lo->replay_since_ms < REPLAY_MS)
 			return rc;
 		if (rc) {
-			local_error(lo, rc, "copy has not replayed to lsn=%llu",
-				    (unsigned long long)st->start_lsn);
+			local_error(lo, rc, "copy has not replayed to lsn=%llu", (unsigned long long)to);
 			return rc;
 		}
 	}
+	if (point)
+		local_point_keep(lo, st);
 	lo->replay_since_ms = 0;
 	passive_stop(lo->passive);
 	lo->passive = NULL;
@@ -213,8 +220,9 @@ void local_reconcile(struct local *lo, const struct local_env *env, struct group
 		return;
 	if (lo->role == LOCAL_PASSIVE && leave_passive(lo, env, st))
 		return;
-	if (!want_active) {
+	if (!want_active || local_must_replay(lo, st)) {
 		become_passive(lo, env, st);
+		lo->soon = want_active;
 		if (lo->at.role == DAGTAP_ROLE_PASSIVE)
 			local_steps_cleared(lo, env, st);
 		return;
@@ -277,6 +285,7 @@ void local_close(struct local *lo, const struct stores_conf *conf, bool keep_rol
 		seglog_close(lo->log);
 	if (lo->state)
 		copystate_close(lo->state);
+	regionset_free(&lo->tail);
 	lo->active = NULL;
 	lo->passive = NULL;
 	lo->tap = NULL;

@@ -7,6 +7,7 @@
 #define DAG_LOCAL_H
 
 #include "daemon/log/branch.h"
+#include "daemon/ship/regionset.h"
 #include "daemon/store/active.h"
 #include "daemon/store/diskwatch.h"
 #include "daemon/store/passive.h"
@@ -35,6 +36,7 @@ struct local {
 	struct stepper *steps;		/* NULL: it has none */
 	bool fenced;			/* seen; until it serves again */
 	bool soon;			/* reconcile again in a moment */
+	struct regionset tail;		/* what an activation at a point gives up; bits NULL: not told */
 	uint64_t replay_since_ms;	/* an activation waits for its replay; 0: none */
 	enum lag_cause lag_cause;	/* as passive: as the history was told last */
 	uint64_t lag_space_ms;		/* … that space is short; 0: never */

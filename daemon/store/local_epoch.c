@@ -32,6 +32,8 @@ struct epoch_edit {
 	uint32_t epoch;
 	uint64_t first_lsn;
 	bool fresh_bits;	/* intent bits begin here */
+	bool begins;		/* a part of the log, with a gap at gap_lsn (0: none) */
+	uint64_t gap_lsn;
 };
 
 static void edit_epoch(struct copystate_data *d, void *ctx)
@@ -57,6 +59,8 @@ static void edit_epoch(struct copystate_data *d, void *ctx)
 	memset(d->seed, 0, sizeof(d->seed));
 	if (e->fresh_bits)
 		d->bits_since_lsn = e->first_lsn;
+	if (e->begins)
+		d->gap_lsn = e->gap_lsn;
 }
 
 static bool remembers(struct local *lo, uint32_t epoch)
@@ -74,7 +78,7 @@ static int edit_new_epoch(struct group_store *st, void *ctx)
 	if (strcmp(st->active, ctx))
 		return -ESTALE;
 	st->epoch++;
-	st->start_lsn = 0;
+	st->start_lsn = st->point_lsn = 0;
 	return 0;
 }
 
@@ -106,12 +110,9 @@ static void ask_new_epoch(struct local *lo, const struct local_env *env, const s
 
 /* ---- the gate ------------------------------------------------------------------- */
 
-/*
- * The copy holds more than was claimed for it: a fetch came in after the claim was
- * made (group/takeover.h). Its own end is agreed as the start of another epoch.
- */
-static int agree_anew(struct local *lo, const struct local_env *env, const struct group_store *st,
-		      uint64_t end_lsn)
+/* A fetch came in after the claim was made (group/takeover.h), or a point was passed. */
+int local_agree_anew(struct local *lo, const struct local_env *env, const struct group_store *st,
+		     uint64_t end_lsn)
 {
 	struct engine *en = env->conf->engine;
 	char err[160] = "";
@@ -144,13 +145,15 @@ static int check_whole(struct local *lo, const struct local_env *env, const stru
 			ask_new_epoch(lo, env, st);
 		return promised ? -EAGAIN : 0;
 	}
+	if (group_store_at_point(st))
+		return local_point_check(lo, env, st);
 	if (st->epoch > 1 && (!d.have_image || d.inconsistent_until > d.replayed_lsn)) {
 		local_error(lo, -EUCLEAN, "copy is not whole, it may not be activated");
 		return -EUCLEAN;
 	}
 	rc = st->start_lsn ? takeover_fit(st->start_lsn, d.replayed_lsn) : 0;
 	if (rc == -EAGAIN || (!rc && promised))
-		return agree_anew(lo, env, st, d.replayed_lsn);
+		return local_agree_anew(lo, env, st, d.replayed_lsn);
 	if (rc) {
 		local_error(lo, -EUCLEAN, "copy ends at lsn=%llu, the epoch begins at lsn=%llu",
 			    (unsigned long long)d.replayed_lsn, (unsigned long long)st->start_lsn);
@@ -216,6 +219,12 @@ static int resume_gate(struct local *lo, const struct local_env *env, const stru
 	return rc;
 }
 
+/* Of an epoch that begins with a GAP: that stands behind its EPOCH record. */
+static uint64_t gap_of(uint64_t first_lsn)
+{
+	return first_lsn + sizeof(struct dagtap_rec) + sizeof(struct dagtap_state_payload);
+}
+
 static int open_gate(struct local *lo, const struct local_env *env, const struct group_store *st)
 {
 	struct dagtap_role_set rs = {
@@ -225,7 +234,8 @@ static int open_gate(struct local *lo, const struct local_env *env, const struct
 		.group_generation = env->gs->generation,
 		.start_lsn = st->start_lsn,
 	};
-	struct epoch_edit e = { .epoch = st->epoch };
+	struct epoch_edit e = { .epoch = st->epoch, .begins = true };
+	bool point = group_store_at_point(st);
 	struct dagtap_info info;
 	int rc = check_whole(lo, env, st);
 
@@ -238,9 +248,15 @@ static int open_gate(struct local *lo, const struct local_env *env, const struct
 	}
 	if (!rs.start_lsn)
 		rs.start_lsn = info.reserve_lsn;	/* it is shut: nothing moves */
-	if (lo->at.crashed)
+	if (lo->at.crashed || point)
 		rs.flags |= DAGTAP_ROLEF_GAP;
 	e.first_lsn = rs.start_lsn;
+	if (point) {
+		e.gap_lsn = gap_of(rs.start_lsn);
+		rc = local_point_mark(lo, env, st);
+		if (rc)
+			return rc;
+	}
 	/* After a move the bits know only this epoch; after a restart of the same
 	 * active they go on. */
 	e.fresh_bits = st->epoch == 1 || !asked_here(st, lo->at.epoch);

@@ -50,6 +50,7 @@ static int map_ring(struct passive *p)
 static void passive_free(struct passive *p)
 {
 	forks_end(p->forks);
+	regionset_free(&p->point.tail);
 	if (p->ring)
 		munmap(p->ring, p->ring_size);
 	pthread_cond_destroy(&p->cond);
@@ -118,7 +119,7 @@ int passive_start(const struct passive_conf *conf, struct passive **ret)
 	p->ack_received = conf->ack_received;
 	p->lag = conf->lag;
 	p->others_low = UINT64_MAX;
-	p->fork_hold = p->fork_pin = PASSIVE_NONE;
+	p->fork_hold = p->fork_pin = p->point.hold = PASSIVE_NONE;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->conn_lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
@@ -416,6 +417,7 @@ void passive_tick(struct passive *p)
 	char why[sizeof(p->error_text)];
 	uint64_t below, left, total;
 
+	passive_point_tick(p);
 	look_at_space(p, &left, &total);
 	pthread_mutex_lock(&p->lock);
 	p->space_left = left;

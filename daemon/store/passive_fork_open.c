@@ -11,7 +11,6 @@
  * 1 to 4 end early when somebody waits for the replay or the copy is stopped. A failure
  * at any step takes away what was made, and the replay goes on as before.
  */
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,11 +20,9 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
-#include "daemon/log/logdump.h"
-#include "daemon/log/point.h"
 #include "daemon/store/passive_fork_int.h"
+#include "daemon/store/passive_point.h"
 
-#define WALK_MS_MAX	20000	/* the replay holds for so long at most */
 #define APPLY_DEPTH	16
 #define APPLY_SLICE_MS	200
 #define NAME_TRIES	100
@@ -40,99 +37,8 @@ static uint64_t clock_ns(clockid_t id)
 
 /* ---- which point -------------------------------------------------------------------- */
 
-struct walk {
-	struct forks *fk;
-	struct point_pick pick;
-	uint64_t deadline_ns;
-	uint64_t last_ns;
-};
-
-static int walk_record(void *ctx, const struct dagtap_rec *rec, const void *payload)
-{
-	struct walk *w = ctx;
-
-	if (w->pick.seen % 256 == 0) {
-		if (atomic_load(&w->fk->hurry))
-			return -ECANCELED;
-		if (clock_ns(CLOCK_MONOTONIC) > w->deadline_ns)
-			return -ETIMEDOUT;
-	}
-	/* behind a gap the copy is no image before a seed has ended */
-	if (rec->type == DAGTAP_REC_STATE && rec->kind == DAGTAP_STATE_GAP)
-		return 1;
-	w->last_ns = le64toh(rec->time_ns);
-	return !point_see(&w->pick, rec, payload);
-}
-
-static void fmt_time(uint64_t ns, char ret[40])
-{
-	time_t s = ns / 1000000000;
-	struct tm tm;
-	size_t n;
-
-	snprintf(ret, 40, "time not known");
-	if (!ns || !gmtime_r(&s, &tm))
-		return;
-	n = strftime(ret, 40, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(ret + n, 40 - n, ".%03uZ", (unsigned)(ns / 1000000 % 1000));
-}
-
-/* What a copy can be opened at. */
-struct range {
-	uint64_t from, to;
-	uint64_t from_ns, known_ns;
-};
-
-static int out_of_range(const struct passive *p, const struct range *r, const char *at, const char *why,
-			char *err, size_t errlen)
-{
-	char from[40], to[40];
-
-	fmt_time(r->from_ns, from);
-	fmt_time(r->known_ns, to);
-	snprintf(err, errlen, "store %s: %s %s; from LSN %llu (%s) to LSN %llu (%s) can be reached, see "
-		 "dagctl log list %s", p->name, at, why, (unsigned long long)r->from, from,
-		 (unsigned long long)r->to, to, p->name);
-	return -ERANGE;
-}
-
-static int judge_point(const struct passive *p, enum point_answer answer, const struct range *r,
-		       const char *at, char *err, size_t errlen)
-{
-	switch (answer) {
-	case POINT_OK:
-		return 0;
-	case POINT_REPLAYED:
-		return out_of_range(p, r, at, "is replayed already", err, errlen);
-	case POINT_AHEAD:
-		return out_of_range(p, r, at, "is not here yet", err, errlen);
-	case POINT_UNKNOWN:
-		return out_of_range(p, r, at, "is no mark among the records", err, errlen);
-	}
-	return -EINVAL;
-}
-
-/* Lock held. Is the device an image, and the log its continuation? */
-static int check_whole(const struct passive *p, char *err, size_t errlen)
-{
-	struct copystate_data d;
-	const char *why = NULL;
-
-	copystate_get(p->conf.state, &d);
-	if (p->given_up || p->replay_stopped || passive_log_failed(p))
-		why = "has failed";
-	else if (p->need_seed || p->direct || p->former || p->branch_id || p->hold != PASSIVE_NONE ||
-		 d.inconsistent_until > d.replayed_lsn || !d.nr_history)
-		why = "is being made whole";
-	if (!why)
-		return 0;
-	snprintf(err, errlen, "store %s: the copy here %s; it can be opened when it is Healthy, see dagctl "
-		 "copy status %s", p->name, why, p->name);
-	return -EUCLEAN;
-}
-
 /* The replay holds where it is. */
-static int hold(struct forks *fk, struct range *ret, char *err, size_t errlen)
+static int hold(struct forks *fk, struct point_range *ret, char *err, size_t errlen)
 {
 	struct passive *p = fk->p;
 	int rc;
@@ -142,15 +48,11 @@ static int hold(struct forks *fk, struct range *ret, char *err, size_t errlen)
 	atomic_store(&fk->holds, true);
 	pthread_mutex_unlock(&fk->lock);
 	pthread_mutex_lock(&p->lock);
-	rc = check_whole(p, err, errlen);
+	rc = point_check_whole(p, err, errlen);
 	if (!rc) {
 		fk->cuts = p->log_cuts;
 		p->fork_hold = p->replayed;
-		ret->from = p->replayed;
-		ret->from_ns = p->replayed_time_ns;
-		ret->to = p->durable;
-		ret->known_ns = p->connected && p->received >= p->active_end ?
-				clock_ns(CLOCK_REALTIME) : p->inspected_time_ns;
+		point_range_fill(p, ret);
 		if (p->replay)
 			replay_advance(p->replay, p->durable, passive_hold_now(p));
 	}
@@ -167,39 +69,6 @@ static void let_go(struct forks *fk)
 	if (p->replay)
 		replay_advance(p->replay, p->durable, passive_hold_now(p));
 	atomic_store(&fk->holds, false);
-}
-
-static int find_point(struct forks *fk, const char *at, const struct range *r, struct point_pick *ret,
-		      char *err, size_t errlen)
-{
-	struct walk w = { .fk = fk, .deadline_ns = clock_ns(CLOCK_MONOTONIC) + WALK_MS_MAX * 1000000ull };
-	struct range shown = *r;
-	struct point_spec spec;
-	uint64_t end;
-	int rc = point_parse(at, clock_ns(CLOCK_REALTIME), &spec);
-
-	if (rc) {
-		snprintf(err, errlen, "--at %s: not a point; write an LSN, the name of a mark, -10min or "
-			 "2026-01-31 18:00", at);
-		return rc;
-	}
-	point_begin(&w.pick, &spec, r->from);
-	rc = logdump_walk(fk->p->log_dir, r->from, r->to, walk_record, &w, &end);
-	if (rc == -ECANCELED)
-		snprintf(err, errlen, "store %s: given up, the copy is being activated or stopped",
-			 fk->p->name);
-	else if (rc == -ETIMEDOUT)
-		snprintf(err, errlen, "store %s: %llu records were not enough to find %s, and the replay must "
-			 "go on; name an earlier point", fk->p->name, (unsigned long long)w.pick.seen, at);
-	else if (rc < 0)
-		snprintf(err, errlen, "store %s: log %s: %s", fk->p->name, fk->p->log_dir, strerror(-rc));
-	if (rc < 0)
-		return rc;
-	*ret = w.pick;
-	shown.to = w.pick.past ? r->to : end;
-	rc = judge_point(fk->p, point_end(&w.pick, r->from_ns, shown.to, r->known_ns), &shown, at, err,
-			 errlen);
-	return rc;
 }
 
 /* ---- onto the snapshot ------------------------------------------------------------- */
@@ -323,9 +192,8 @@ static int check_space(const struct passive *p, uint64_t space, char *err, size_
 static int check_frozen(struct forks *fk, const struct fork *f, char *err, size_t errlen)
 {
 	struct passive *p = fk->p;
-	struct range r = { .to = p->durable, .from_ns = p->replayed_time_ns,
-			   .known_ns = p->inspected_time_ns };
-	int rc = check_whole(p, err, errlen);
+	struct point_range r = { 0 };
+	int rc = point_check_whole(p, err, errlen);
 
 	if (rc)
 		return rc;
@@ -333,9 +201,9 @@ static int check_frozen(struct forks *fk, const struct fork *f, char *err, size_
 		snprintf(err, errlen, "store %s: given up, the copy is being activated or stopped", p->name);
 		return -ECANCELED;
 	}
-	r.from = p->replayed;
+	point_range_fill(p, &r);
 	return r.from <= f->info.lsn ? 0 :
-	       out_of_range(p, &r, "the point", "is replayed already", err, errlen);
+	       point_out_of_range(&r, "the point", "is replayed already", err, errlen);
 }
 
 /* Frozen; conn_lock and the log thread's rest keep it so, lock is not held. */
@@ -378,10 +246,10 @@ static int begin(struct forks *fk, struct fork *f, const struct fork_ask *ask,
 		.sectors = p->conf.sectors, .dir = p->log_dir, .space = f->info.space,
 	};
 	struct point_pick pick;
-	struct range r = { 0 };
+	struct point_range r = { 0 };
 	int rc = hold(fk, &r, err, errlen), thawed;
 
-	rc = rc ? rc : find_point(fk, ask->at, &r, &pick, err, errlen);
+	rc = rc ? rc : point_find(&r, ask->at, &fk->hurry, &pick, err, errlen);
 	if (!rc) {
 		f->info.lsn = pick.lsn;
 		f->info.time_ns = pick.time_ns ? pick.time_ns : r.from_ns;

@@ -10,6 +10,7 @@
 #include "daemon/ship/inspect.h"
 #include "daemon/ship/regionset.h"
 #include "daemon/store/passive.h"
+#include "daemon/store/passive_point.h"
 #include "include/uapi/dagtap.h"
 
 #define PASSIVE_NONE	UINT64_MAX
@@ -72,6 +73,8 @@ struct passive {
 	uint64_t lag_late_ms;		/* since then */
 	bool few_copies;		/* of the others, and for long enough */
 	uint64_t others_low;		/* they need the log from here on; UINT64_MAX: none does */
+
+	struct passive_point point;	/* under lock */
 
 	/* opened forks; the rest under lock */
 	struct forks *forks;		/* NULL: there can be none */

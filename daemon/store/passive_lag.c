@@ -116,11 +116,23 @@ void passive_others(struct passive *p, bool few, uint64_t low_lsn)
 	pthread_mutex_unlock(&p->lock);
 }
 
+static bool held(struct passive *p)
+{
+	bool yes;
+
+	pthread_mutex_lock(&p->lock);
+	yes = p->point.hold != PASSIVE_NONE;
+	pthread_mutex_unlock(&p->lock);
+	return yes;
+}
+
 void passive_catch_up(struct passive *p, unsigned ms)
 {
 	uint64_t now_ms = clock_ns(CLOCK_BOOTTIME) / 1000000, until = now_ms + (ms ? ms : CATCH_UP_MS);
 
 	forks_hurry(p->forks);
+	if (held(p))
+		passive_point_release(p);	/* all of the log is wanted */
 	pthread_mutex_lock(&p->lock);
 	/* Who waits asks often: renewed when half of it is over. */
 	if (p->catch_up_until_ms < now_ms + (until - now_ms) / 2) {

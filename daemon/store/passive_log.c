@@ -42,6 +42,7 @@ uint64_t passive_hold_now(const struct passive *p)
 {
 	uint64_t hold = p->hold < p->fork_hold ? p->hold : p->fork_hold;
 
+	hold = hold < p->point.hold ? hold : p->point.hold;
 	return p->suspended || p->given_up || p->former ? p->replayed : hold;
 }
 

@@ -87,6 +87,7 @@ int seeding_record(struct passive *p, const struct dagtap_rec *rec, const void *
 			log_notice("store=%s lsn=%llu gap in the log, replay holds here", p->name,
 				   (unsigned long long)p->hold);
 		}
+		p->point.hold = PASSIVE_NONE;	/* no image any more */
 		/* A seed that ran when writes went unlogged is not whole. */
 		p->need_seed = true;
 		memset(&p->seed, 0, sizeof(p->seed));

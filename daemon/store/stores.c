@@ -346,8 +346,8 @@ void stores_accept(struct stores *ss, struct stream *st, const struct dag_hello 
 
 /* ---- moves --------------------------------------------------------------------------- */
 
-int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, unsigned timeout_ms,
-		 uint64_t *ret_end_lsn, char *err, size_t errlen)
+int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, uint64_t replayed_lsn,
+		 unsigned timeout_ms, uint64_t *ret_end_lsn, char *err, size_t errlen)
 {
 	struct local *lo;
 	bool closed = false;
@@ -358,7 +358,8 @@ int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, 
 	if (!lo || !lo->active)
 		snprintf(err, errlen, "the store is not active on %s", ss->self);
 	else
-		rc = active_drain(lo->active, target, timeout_ms, ret_end_lsn, &closed, err, errlen);
+		rc = active_drain(lo->active, target, replayed_lsn, timeout_ms, ret_end_lsn, &closed, err,
+				  errlen);
 	pthread_rwlock_unlock(&ss->lock);
 	return rc;
 }

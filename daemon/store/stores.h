@@ -24,6 +24,7 @@
 
 struct stores;
 struct history;
+struct point_status;		/* daemon/store/passive_point.h */
 struct tap_ops;			/* daemon/tap/tap.h: the module, or memory in tests */
 struct forkdev_ops;		/* daemon/fork/forkdev.h */
 struct forks;			/* daemon/store/passive_fork.h */
@@ -77,12 +78,12 @@ uint64_t stores_hung_ms(struct stores *ss, uint64_t now_ms, char name[STORE_NAME
 void stores_accept(struct stores *ss, struct stream *st, const struct dag_hello *hello);
 
 /*
- * First half of a planned move, on the active: shut the gate, ship and replay
- * everything at `target`. Returns 0 with the end LSN; on failure or time-out
+ * First half of a planned move, on the active: shut the gate, ship everything to
+ * `target`, and have it replayed there up to replayed_lsn (UINT64_MAX: all). Returns 0 with the end LSN; on failure or time-out
  * the caller reopens with stores_reopen(). progress(done, total) in bytes.
  */
-int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, unsigned timeout_ms,
-		 uint64_t *ret_end_lsn, char *err, size_t errlen);
+int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, uint64_t replayed_lsn,
+		 unsigned timeout_ms, uint64_t *ret_end_lsn, char *err, size_t errlen);
 /* The move did not happen: go on here under the (new) agreed epoch. */
 int stores_reopen(struct stores *ss, const uint8_t uuid[16], char *err, size_t errlen);
 /* Wait until this member serves the store at that epoch: 0, -ETIMEDOUT, error. */
@@ -146,6 +147,19 @@ int stores_retry_copy(struct stores *ss, const uint8_t uuid[16]);
 /* passive_catch_up(), passive_others(); -ENOENT: none of ours is passive. */
 int stores_catch_up(struct stores *ss, const uint8_t uuid[16], unsigned ms);
 int stores_others(struct stores *ss, const uint8_t uuid[16], bool few, uint64_t low_lsn);
+/*
+ * Before a move to this member's passive copy as of a point (store/passive_point.h):
+ *  - hold: its replay goes on to what `at` names, or to the LSN that is held already, and
+ *    stands there for so long; err says what can be reached;
+ *  - keep: all of the log is here, and nothing of it is replayed beyond lsn. What stands
+ *    between is kept as a branch, and told to the activation that follows;
+ *  - release: there is none. What was kept goes.
+ */
+int stores_point_hold(struct stores *ss, const uint8_t uuid[16], const char *at, unsigned ms,
+		      struct point_status *ret, char *err, size_t errlen);
+int stores_point_keep(struct stores *ss, const uint8_t uuid[16], uint64_t lsn, uint64_t end_lsn,
+		      char *err, size_t errlen);
+void stores_point_release(struct stores *ss, const uint8_t uuid[16]);
 /*
  * What opens this member's passive copy, for forks_put(); it stays good though the copy
  * is stopped. NULL: err says why there is none.

@@ -386,7 +386,8 @@ int cluster_move(struct cluster *cl, unsigned from, unsigned to, char *err, size
 	struct move m = { .to = cl->node[to].name };
 	int rc;
 
-	rc = stores_drain(cl->node[from].ss, cl->uuid, m.to, 20000, &m.start, err, errlen);
+	rc = stores_drain(cl->node[from].ss, cl->uuid, m.to, UINT64_MAX, 20000, &m.start, err,
+			  errlen);
 	rc = rc ? rc : cluster_edit(cl, edit_move, &m);
 	return rc ? rc : stores_wait_active(cl->node[to].ss, cl->uuid, cluster_store(cl).epoch, 20000,
 					    err, errlen);

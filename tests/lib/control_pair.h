@@ -30,6 +30,7 @@
 #include "daemon/control/rpc.h"
 #include "daemon/group/engine.h"
 #include "daemon/group/state_json.h"
+#include "daemon/store/passive_point.h"
 #include "daemon/store/stores.h"
 #include "daemon/store/stores_metrics.h"
 #include "daemon/tap/dm.h"
@@ -46,9 +47,12 @@ struct stores {
 	pthread_cond_t wake;
 	struct group_state gs;
 	int drained, reopened, forgotten;
+	int held, let_go;
+	uint64_t kept_from, kept_to;
 };
 
-static int drain_answer, wait_answer;
+static int drain_answer, wait_answer, point_error;
+static struct point_status point_answer;
 static const char *volatile sick_member = "";	/* its copies are Failed */
 
 int stores_create(const struct stores_conf *conf, struct stores **ret)
@@ -81,8 +85,8 @@ void stores_accept(struct stores *ss, struct stream *st, const struct dag_hello 
 	stream_close(st);
 }
 
-int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, unsigned timeout_ms,
-		 uint64_t *ret_end_lsn, char *err, size_t errlen)
+int stores_drain(struct stores *ss, const uint8_t uuid[16], const char *target, uint64_t replayed_lsn,
+		 unsigned timeout_ms, uint64_t *ret_end_lsn, char *err, size_t errlen)
 {
 	ss->drained++;
 	*ret_end_lsn = 4096;
@@ -136,6 +140,29 @@ int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uin
 {
 	*ret_lsn = 64;
 	return 0;
+}
+
+int stores_point_hold(struct stores *ss, const uint8_t uuid[16], const char *at, unsigned ms,
+		      struct point_status *ret, char *err, size_t errlen)
+{
+	ss->held++;
+	*ret = point_answer;
+	if (point_error)
+		snprintf(err, errlen, "the point is replayed already");
+	return point_error;
+}
+
+int stores_point_keep(struct stores *ss, const uint8_t uuid[16], uint64_t lsn, uint64_t end_lsn,
+		      char *err, size_t errlen)
+{
+	ss->kept_from = lsn;
+	ss->kept_to = end_lsn;
+	return 0;
+}
+
+void stores_point_release(struct stores *ss, const uint8_t uuid[16])
+{
+	ss->let_go++;
 }
 
 struct json_object *stores_status(struct stores *ss)

@@ -190,6 +190,7 @@ Test(cli, refused)
 	refuse("store create pg --device /d --force=1", "takes no value");
 	refuse("store move pg --to n2 --timeout soon", "not a time");
 	refuse("store move pg", "--to MEMBER is missing");
+	refuse("store move pg --to n2 --at", "--at");
 	refuse("copy seed pg", "--member MEMBER is missing");
 	refuse("mark pg", "NAME is missing");
 	refuse("store set pg --activate-at-start maybe", "yes|no");

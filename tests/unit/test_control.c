@@ -161,6 +161,51 @@ Test(control, move)
 	json_object_put(obj);
 }
 
+static bool pg_at_point(struct group_state *gs)
+{
+	struct group_store *st = group_find_store(gs, "pg");
+
+	return st && st->epoch == 2 && !strcmp(st->active, "node2") && st->start_lsn == 4096 &&
+	       st->point_lsn == 1024;
+}
+
+/* Nobody's commits are given up by a slip; and what is given up is in the answer. */
+Test(control, move_to_a_point)
+{
+	struct json_object *obj = NULL;
+
+	make_store();
+	point_answer = (struct point_status){ .lsn = 1024, .replayed_lsn = 1024, .end_lsn = 4096,
+					      .time_ns = 5000000000, .end_ns = 7500000000 };
+	cr_assert_eq(ask(1, "store.move", "{\"store\":\"pg\",\"to\":\"node2\",\"at\":\"-10min\"}", NULL),
+		     -EPERM, "%s", message);
+	cr_assert_not_null(strstr(message, "gives up 3 KiB of its log, the last 2.5 s"), "%s", message);
+	cr_assert_not_null(strstr(message, "--yes"), "%s", message);
+	cr_assert_eq(ask(1, "store.move", "{\"store\":\"pg\",\"to\":\"node2\",\"at\":\"end\"}", NULL),
+		     -EINVAL);
+	cr_assert_eq(ask(1, "store.move", "{\"store\":\"pg\",\"to\":\"node2\",\"preview\":true}", NULL),
+		     -EINVAL);
+	cr_assert_eq(ask(1, "store.move", "{\"store\":\"pg\",\"to\":\"node2\",\"at\":\"1024\","
+			 "\"preview\":true}", &obj), 0, "%s", message);
+	cr_assert_str_eq(text_of(obj, "given_up_bytes"), "3072");
+	json_object_put(obj);
+	point_error = -ERANGE;
+	cr_assert_eq(ask(1, "store.move", "{\"store\":\"pg\",\"to\":\"node2\",\"at\":\"mark\",\"yes\":true}",
+			 NULL), -ERANGE);
+	cr_assert_not_null(strstr(message, "is replayed already"), "%s", message);
+	cr_assert_eq(ask(2, "store.show", "{\"store\":\"pg\"}", &obj), 0);
+	cr_assert_str_eq(text_of(obj, "active"), "node1", "so far nothing has happened");
+	json_object_put(obj);
+	point_error = 0;
+	cr_assert_eq(ask(1, "store.move", "{\"store\":\"pg\",\"to\":\"node2\",\"at\":\"mark\",\"yes\":true,"
+			 "\"comment\":\"dropped\"}", &obj), 0, "%s", message);
+	cr_assert_str_eq(text_of(obj, "start_lsn"), "4096");
+	cr_assert_str_eq(text_of(obj, "point_lsn"), "1024");
+	cr_assert_str_eq(text_of(obj, "given_up_bytes"), "3072");
+	json_object_put(obj);
+	wait_state(2, pg_at_point);
+}
+
 Test(control, move_fails_in_the_drain)
 {
 	struct json_object *obj = NULL;

@@ -42,7 +42,7 @@ static struct copystate_data sample(uint64_t version)
 		.version = version, .promised_epoch = 7, .suspended = true,
 		.failed_suspended = true, .replayed_lsn = 64 * 9, .replayed_crc = 0xabcdef01,
 		.inconsistent_until = 128 * 9, .seed = { 1, 2, 3 }, .seed_begin_lsn = 4,
-		.seed_end_lsn = 5, .seed_hold_lsn = 6, .bits_since_lsn = 11,
+		.seed_end_lsn = 5, .seed_hold_lsn = 6, .bits_since_lsn = 11, .gap_lsn = 12,
 		.have_image = true, .branch = true, .branch_id = 6,
 		.nr_history = COPYSTATE_HISTORY_MAX,
 	};
@@ -73,6 +73,7 @@ Test(copystate, codec_round_trip)
 	same(&d, &e);
 	cr_assert_eq(e.seed_hold_lsn, 6);
 	cr_assert_eq(e.bits_since_lsn, 11);
+	cr_assert_eq(e.gap_lsn, 12);
 	cr_assert_eq(strlen(e.comment), COPYSTATE_COMMENT_MAX);
 	cr_assert(e.suspended && e.failed_suspended && e.have_image && !e.activation_blocked);
 	cr_assert(e.branch && e.branch_id == 6);

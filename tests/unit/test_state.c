@@ -67,6 +67,7 @@ static void make(struct group_state *gs)
 	st = add_store(gs, "pg", 7);
 	st->quota_bytes = 1ull << 40;
 	st->start_lsn = 1ull << 50;
+	st->point_lsn = (1ull << 50) - 64;
 	st->min_in_sync = 1;
 	st->ack_durable = true;
 	st->client_stays = true;

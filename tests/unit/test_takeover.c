@@ -165,10 +165,39 @@ TEST(who_may_not_activate_asks_nobody)
 	cr_assert_eq(t.phase, TAKEOVER_RANK);
 }
 
+static void seal_old(const char *member, uint64_t end)
+{
+	struct candidate r = report(end);
+
+	r.log_epoch = 3;
+	takeover_sealed(&t, U1, member, 0, &r, now);
+}
+
+/*
+ * The epoch began with a device older than its log: who has not heard of it holds what
+ * was given up. Without that it would be a candidate like any other.
+ */
+TEST(a_copy_that_does_not_know_of_the_point_does_not_undo_it)
+{
+	for (int point = 0; point < 2; point++) {
+		gs.stores[0].mode = DAGTAP_MODE_ASYNC;
+		gs.stores[0].point_lsn = point ? 32 : 0;
+		takeover_init(&t, "a", stores);
+		lease(10, 3, false);
+		to_seal();
+		cr_assert_eq(step(), WISH_SEAL);
+		seal_old("b", 64);
+		seal_old("c", 64);
+		cr_assert_eq(step() == WISH_CLAIM, !point, "%s", t.why);
+		cr_assert_eq(t.stores[0].winner < 0, point);
+	}
+}
+
 TEST(the_copy_with_the_most_log_wins_and_the_claim_says_so)
 {
 	struct group_store *st = &gs.stores[0];
 
+	st->point_lsn = 32;
 	seal_both(640, 1280);
 	cr_assert_eq(step(), WISH_CLAIM, "%s", t.why);
 	cr_assert_eq(t.claim_rev, 10);
@@ -178,6 +207,7 @@ TEST(the_copy_with_the_most_log_wins_and_the_claim_says_so)
 	cr_assert_eq(st->epoch, 5);
 	cr_assert_str_eq(st->active, "c");
 	cr_assert_eq(st->start_lsn, 1280);
+	cr_assert_eq(st->point_lsn, 0);
 	cr_assert_not(st->copies[0].in_sync, "the old one");
 	cr_assert_not(st->copies[1].in_sync, "T4: it ends elsewhere");
 	cr_assert(st->copies[2].in_sync);

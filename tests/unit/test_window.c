@@ -274,11 +274,19 @@ Test(window, a_log_that_goes_on_in_front_of_a_gap)
 	w.commit = 2048;
 	window_begin(&w, 0, 640, 640, 640, WINDOW_NONE);
 	cr_assert(w.copy[0].missing);
+	cr_assert_eq(w.copy[0].missing_since, 1000, "up to there the log tells everything");
+	cr_assert_eq(window_clear_lsn(&w), 0, "nobody knows of the other");
 	window_begin(&w, 1, 1088, 1088, 640, WINDOW_NONE);
 	cr_assert(!w.copy[1].missing, "it has met the gap and is whole");
 	cr_assert_eq(window_report(&w, 0, 1024, 1024, 640), 0);
 	window_healthy(&w, 0);
-	cr_assert_eq(window_clear_lsn(&w), 640);
+	cr_assert_eq(window_clear_lsn(&w), 1000);
+	/* a second gap before the first is closed hides more, not less */
+	window_gap(&w, 2048, 2112);
+	window_begin(&w, 0, 640, 640, 640, WINDOW_NONE);
+	cr_assert_eq(w.copy[0].missing_since, 1000);
+	window_begin(&w, 0, 1088, 1088, 640, WINDOW_NONE);
+	cr_assert_eq(w.copy[0].missing_since, 1088);
 	window_forget(&w, 0);
 	cr_assert_eq(w.copy[0].promised, WINDOW_NONE);
 	cr_assert_eq(w.copy[0].held, WINDOW_NONE);
