@@ -375,9 +375,9 @@ static int recover_newest(struct recovery *r)
 		return rc;
 	if (residue > cur.lsn) {
 		log->dropped_bytes = residue - cur.lsn;
-		log_notice("log dir=%s lsn=%llu dropped_bytes=%llu behind the end: %s", log->dir,
-			   (unsigned long long)cur.lsn, (unsigned long long)log->dropped_bytes,
-			   why ? why : "full");
+		log_warn("log dir=%s lsn=%llu dropped_bytes=%llu behind the end: %s", log->dir,
+			 (unsigned long long)cur.lsn, (unsigned long long)log->dropped_bytes,
+			 why ? why : "full");
 	}
 	return seglog_cut(log, &cur, residue);
 }

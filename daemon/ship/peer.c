@@ -605,6 +605,9 @@ static void take_over(struct peer *p)
 	p->sent = p->begun = w->resume_lsn;
 	p->frame_have = 0;
 	p->feed_len = p->feed_off = 0;
+	if (c->known && w->durable_lsn < c->durable)
+		log_warn("store=%s peer=%s lsn=%llu..%llu is gone there, it had acknowledged it", a->name,
+			 p->member, (unsigned long long)w->durable_lsn, (unsigned long long)c->durable);
 	/* The log between what it has and where it resumes is gone for it: its
 	 * regions come by the seed, so nothing older is kept for its sake. */
 	window_begin(&a->w, p->slot, w->resume_lsn, w->durable_lsn, w->replayed_lsn,

@@ -296,6 +296,9 @@ int active_start(const struct active_conf *conf, const struct group_state *gs, s
 	}
 	find_oldest(a);
 	copystate_get(conf->state, &d);
+	/* An epoch begins with all cleared below its first LSN; from there on it was by acks. */
+	if (d.nr_history && a->w.cleared > d.history[d.nr_history - 1].first_lsn)
+		a->bits_gone = a->w.cleared;
 	if (d.gap_lsn)
 		window_gap(&a->w, d.gap_lsn - GAP_BEHIND, d.gap_lsn);
 	active_update(a, gs);

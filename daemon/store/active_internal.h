@@ -134,6 +134,9 @@ struct active {
 	/* seeder */
 	struct seed_want want;
 	bool seed_runs;
+	/* Of regions written below this LSN, bits may be cleared: all copies had that durably.
+	 * One that has less, because its log was lost, is not mended by them. */
+	uint64_t bits_gone;
 	bool seed_mark;			/* the tap waits for a SEED_END since the last gap */
 	uint8_t seed_id[16];
 	uint64_t seed_since, seed_first, seed_begin;

@@ -68,6 +68,8 @@ static void ack_tap(struct active *a)
 	w->acked = a->acked_ack = k;
 	if (latency_due(&a->latency, LATENCY_ACK, k))
 		latency_pass(&a->latency, LATENCY_ACK, k, active_wall_ns());
+	if (c > w->cleared)
+		a->bits_gone = c;	/* by what the copies have, not where a log begins anew */
 	w->cleared = a->acked_clear = c;
 	if (!a->spooling && w->freed > a->oldest) {
 		struct seglog_info info;

@@ -40,7 +40,10 @@ void seeder_want(struct active *a, uint64_t since, uint64_t first)
 	struct copystate_data d;
 
 	copystate_get(a->conf.state, &d);
-	if (since < d.bits_since_lsn)
+	if (since && since < a->bits_gone)
+		log_warn("store=%s a copy has lost log that it had acknowledged, behind lsn=%llu: it is seeded "
+			 "in full", a->name, (unsigned long long)since);
+	if (since < d.bits_since_lsn || since < a->bits_gone)
 		since = 0;	/* the bits do not go back that far */
 	if (!a->want.pending) {
 		a->want = (struct seed_want){ true, since, first };
