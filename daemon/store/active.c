@@ -254,6 +254,16 @@ static void find_oldest(struct active *a)
 	}
 }
 
+/* A part of the log begins with all cleared below its first LSN, which says nothing; what
+ * is beyond that was let go by the copies' acks. */
+static uint64_t cleared_by_acks(const struct copystate_data *d, uint64_t cleared)
+{
+	for (uint32_t i = d->nr_history; i-- > 0;)
+		if (d->history[i].first_lsn <= cleared)
+			return cleared > d->history[i].first_lsn ? cleared : 0;
+	return cleared;
+}
+
 /* The module remembers what it was told; an ack may never go back. */
 static int take_tap(struct active *a)
 {
@@ -296,9 +306,7 @@ int active_start(const struct active_conf *conf, const struct group_state *gs, s
 	}
 	find_oldest(a);
 	copystate_get(conf->state, &d);
-	/* An epoch begins with all cleared below its first LSN; from there on it was by acks. */
-	if (d.nr_history && a->w.cleared > d.history[d.nr_history - 1].first_lsn)
-		a->bits_gone = a->w.cleared;
+	a->bits_gone = cleared_by_acks(&d, a->w.cleared);
 	if (d.gap_lsn)
 		window_gap(&a->w, d.gap_lsn - GAP_BEHIND, d.gap_lsn);
 	active_update(a, gs);
