@@ -106,7 +106,8 @@ void active_status(struct active *a, struct active_status *ret);
 void active_latency(struct active *a, struct active_latency *ret);
 /*
  * Shut the gate (role passive) and wait until target has everything, and has replayed
- * it up to replayed_lsn (UINT64_MAX: all); connected others get a moment too. *ret_closed says whether the gate is shut.
+ * it up to replayed_lsn (UINT64_MAX: all); connected others get a moment too.
+ * *ret_closed says whether the gate is shut.
  */
 int active_drain(struct active *a, const char *target, uint64_t replayed_lsn, unsigned timeout_ms,
 		 uint64_t *ret_end_lsn, bool *ret_closed, char *err, size_t errlen);
