@@ -58,6 +58,23 @@ int cli_size(const char *text, uint64_t *ret_bytes)
 	return with_unit(text, size_units, ret_bytes);
 }
 
+int cli_rate(const char *text, uint64_t *ret_bytes)
+{
+	size_t len = strlen(text);
+	char size[64];
+
+	if (!strcmp(text, "none")) {
+		*ret_bytes = 0;
+		return 0;
+	}
+	if (len > 2 && !strcmp(text + len - 2, "/s"))
+		len -= 2;
+	if (len >= sizeof(size))
+		return -EINVAL;
+	snprintf(size, sizeof(size), "%.*s", (int)len, text);
+	return cli_size(size, ret_bytes);
+}
+
 int cli_duration(const char *text, uint64_t *ret_ms)
 {
 	return with_unit(text, time_units, ret_ms);
@@ -118,6 +135,11 @@ static int take_value(const struct cli_opt *opt, const char *text, struct json_o
 	case CLI_SIZE:
 		if (cli_size(text, &n))
 			return bad_value(opt, text, "a size such as 512MiB or 10G", err, errlen);
+		val = json_object_new_int64(n);
+		break;
+	case CLI_RATE:
+		if (cli_rate(text, &n))
+			return bad_value(opt, text, "bytes a second such as 50MiB, or none", err, errlen);
 		val = json_object_new_int64(n);
 		break;
 	case CLI_DURATION:

@@ -19,6 +19,7 @@ enum cli_type {
 	CLI_PATH,	/* absolute, or made so by the caller's directory */
 	CLI_UINT,
 	CLI_SIZE,	/* bytes: 10G, 512MiB, 4096 */
+	CLI_RATE,	/* bytes a second: 50MiB, 50MiB/s; none: 0 */
 	CLI_DURATION,	/* milliseconds: 500ms, 10s, 5m, 2h, 14d */
 	CLI_SECONDS,	/* the same, given as a double of seconds */
 	CLI_WORD,	/* one of words */
@@ -69,6 +70,7 @@ const struct cli_verb *cli_find(const struct cli_verb *verbs, int *argc, char **
 				struct cmd *ret, char *err, size_t errlen);
 
 int cli_size(const char *text, uint64_t *ret_bytes);
+int cli_rate(const char *text, uint64_t *ret_bytes);
 int cli_duration(const char *text, uint64_t *ret_ms);
 
 #endif

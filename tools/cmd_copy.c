@@ -31,13 +31,16 @@ static void fmt_queue(struct json_object *cp, const char *which, char *ret, size
 static void note_of(struct json_object *cp, char *ret, size_t len)
 {
 	double total = obj_double(cp, "seed_total");
-	char left[32];
+	char left[32], of[32], rate[32];
 
 	ret[0] = '\0';
 	if (total > 0 && !strncmp(obj_str(cp, "status"), "Seeding", 7)) {
 		fmt_seconds(obj_double(cp, "seed_left_seconds"), left);
-		snprintf(ret, len, "seed %.0f %%, %s left", 100 * obj_double(cp, "seed_done") / total,
-			 left);
+		fmt_bytes(total, of);
+		fmt_bytes(obj_double(cp, "seed_rate"), rate);
+		snprintf(ret, len, "seed %.0f %% of %s, %s/s%s, %s left",
+			 100 * obj_double(cp, "seed_done") / total, of, rate,
+			 obj_int(cp, "seed_rate_limit") ? " (limited)" : "", left);
 	} else if (*obj_str(cp, "error")) {
 		snprintf(ret, len, "%.150s", obj_str(cp, "error"));
 	} else if (obj_double(cp, "replay_lag_seconds") > 0 && !strcmp(obj_str(cp, "role"), "passive")) {
@@ -257,7 +260,7 @@ static struct json_object *find_copy(struct json_object *copies, const char *mem
 
 static void print_seed(struct json_object *cp)
 {
-	char done[32], total[32], left[32];
+	char done[32], total[32], rate[32], left[32];
 
 	if (obj_int(cp, "seed_total") <= 0) {
 		fprintf(stderr, "%s\n", obj_str(cp, "status"));
@@ -265,8 +268,9 @@ static void print_seed(struct json_object *cp)
 	}
 	fmt_bytes(obj_int(cp, "seed_done"), done);
 	fmt_bytes(obj_int(cp, "seed_total"), total);
+	fmt_bytes(obj_double(cp, "seed_rate"), rate);
 	fmt_seconds(obj_double(cp, "seed_left_seconds"), left);
-	fprintf(stderr, "%s: %s of %s, %s left\n", obj_str(cp, "status"), done, total, left);
+	fprintf(stderr, "%s: %s of %s, %s/s, %s left\n", obj_str(cp, "status"), done, total, rate, left);
 }
 
 /*

@@ -108,7 +108,7 @@ static void print_lag(struct json_object *cp, char *ret, size_t len)
 static void print_store(struct json_object *st)
 {
 	struct json_object *copies = obj_get(st, "copies");
-	char lag[100];
+	char lag[100], rate[32];
 	size_t i;
 
 	printf("store %s\n", obj_str(st, "name"));
@@ -123,6 +123,10 @@ static void print_store(struct json_object *st)
 	print_bytes_line("ring", obj_int(st, "ring_mib") << 20, NULL);
 	print_bytes_line("segment", obj_int(st, "segment_mib") << 20, NULL);
 	print_bytes_line("quota", obj_int(st, "quota_bytes"), "none");
+	if (obj_int(st, "seed_rate")) {
+		fmt_bytes(obj_int(st, "seed_rate"), rate);
+		printf("  %-16s %s/s\n", "seed-rate", rate);
+	}
 	printf("  %-16s %lld ms\n", "full-timeout", (long long)obj_int(st, "full_timeout_ms"));
 	print_steps(st);
 	for (i = 0; i < obj_len(copies); i++) {

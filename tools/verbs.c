@@ -25,7 +25,9 @@
 	{ "--full-timeout", CLI_DURATION, "TIME", "full_timeout_ms", "ring full for that long: track " \
 	  "changed regions instead", false, NULL }, \
 	{ "--segment-mib", CLI_UINT, "N", "segment_mib", "size of a log segment", false, NULL }, \
-	{ "--quota", CLI_SIZE, "SIZE", "quota", "of each log directory, 0: none", false, NULL }
+	{ "--quota", CLI_SIZE, "SIZE", "quota", "of each log directory, 0: none", false, NULL }, \
+	{ "--seed-rate", CLI_RATE, "RATE", "seed_rate", "bytes a second that seeds read at most: " \
+	  "50MiB; none (none)", false, NULL }
 
 /* Of a group: its profile, or single values of it. */
 #define OPT_TIMES \
@@ -182,12 +184,16 @@ static const struct cli_opt events_follow_opts[] = {
 	{ "--truncation-lag", CLI_DURATION, "TIME", "truncation_lag_ms", "keep the log so much longer " \
 	  "after that, 0 to 14d", false, NULL }
 
+#define SEED_RATE { "--rate", CLI_RATE, "RATE", "rate", "bytes a second that this seed reads at most: " \
+	"50MiB, or none (that of the store)", false, NULL }
+
 static const struct cli_opt copy_add_opts[] = {
 	{ "--member", CLI_TEXT, "MEMBER", "member", "member that gets the copy (this one)", false, NULL },
 	DEVICES("metadata on a device of its own"),
 	{ "--preference", CLI_UINT, "N", "preference", "order of activation, from 1 (last)", false,
 	  NULL },
 	LAGS,
+	SEED_RATE,
 	{ "--force", CLI_FLAG, NULL, "force", "use the device though it holds something", false, NULL },
 	OPT_END
 };
@@ -217,6 +223,7 @@ static const struct cli_opt copy_set_opts[] = {
 	LAGS,
 	{ "--lag", CLI_WORD, "WORD", "lag", "off: replay at once, but remember the lags; on: hold them "
 	  "again", false, "on|off" },
+	SEED_RATE,
 	OPT_END
 };
 
@@ -224,6 +231,7 @@ static const struct cli_opt copy_remove_opts[] = { MEMBER_REQ, OPT_END };
 
 static const struct cli_opt copy_seed_opts[] = {
 	MEMBER_REQ,
+	SEED_RATE,
 	{ "--wait", CLI_FLAG, NULL, "wait", "show progress until the copy is healthy", false, NULL },
 	OPT_END
 };
@@ -448,6 +456,7 @@ const struct cli_verb verbs[] = {
 	  "dagctl store show pg\n", cmd_store_show },
 	{ "store", "set", ONE("STORE", "store"), store_set_opts, "change settings of a store",
 	  "dagctl store set pg --mode commit --min-in-sync 1\n"
+	  "dagctl store set pg --seed-rate 50MiB\n"
 	  "dagctl store set pg --mount-point /srv/pg --fs-type ext4 --mount-options noatime\n"
 	  "dagctl store set pg --unit postgresql@15-main.service --service-address 10.91.0.50/24\n",
 	  cmd_store_set },
@@ -473,9 +482,10 @@ const struct cli_verb verbs[] = {
 	  "dagctl copy add pg --member node4 --device /dev/vdb --replay-lag 2h --truncation-lag 1d\n",
 	  cmd_copy_add },
 	{ "copy", "set", ONE("STORE", "store"), copy_set_opts,
-	  "change the lags of a copy, or turn them off and on",
+	  "change the lags of a copy, or turn them off and on; or the rate of its seed",
 	  "dagctl copy set pg --member node4 --replay-lag 6h\n"
-	  "dagctl copy set pg --member node4 --lag off\n", cmd_copy_set },
+	  "dagctl copy set pg --member node4 --lag off\n"
+	  "dagctl copy set pg --member node2 --rate 20MiB\n", cmd_copy_set },
 	{ "copy", "status", MAYBE("STORE", "store"), copy_status_opts,
 	  "status and queues of the copies",
 	  "dagctl copy status\ndagctl copy status pg --full\n", cmd_copy_status },
@@ -499,7 +509,8 @@ const struct cli_verb verbs[] = {
 	  "dagctl copy remove pg --member node2\n", cmd_copy_remove },
 	{ "copy", "seed", ONE("STORE", "store"), copy_seed_opts,
 	  "copy the whole store to a passive copy anew",
-	  "dagctl copy seed pg --member node2 --wait\n", cmd_copy_seed },
+	  "dagctl copy seed pg --member node2 --wait\n"
+	  "dagctl copy seed pg --member node2 --rate 50MiB\n", cmd_copy_seed },
 	{ "preflight", NULL, NO_ARGS, preflight_opts,
 	  "is this host fit to be a member: exit status 0 yes, 3 with warnings, 1 no",
 	  "dagctl preflight\ndagctl preflight --device /dev/vdb --json\n", cmd_preflight },

@@ -19,6 +19,17 @@
 #define ERR		call->err, sizeof(call->err)
 #define COMMIT_MS	20000
 
+int copy_take_seed(struct rpc_call *call, struct group_copy *cp)
+{
+	uint64_t rate = UINT64_MAX;
+
+	if (rpc_u64_opt(call->params, "rate", INT64_MAX, &rate, ERR))
+		return -EINVAL;
+	if (rate != UINT64_MAX)
+		cp->seed_rate = rate ? rate : GROUP_RATE_NONE;
+	return 0;
+}
+
 static int new_copy(struct rpc_call *call, struct group_store *st, struct group_copy *cp)
 {
 	uint64_t preference = st->nr_copies + 1;
@@ -31,6 +42,7 @@ static int new_copy(struct rpc_call *call, struct group_store *st, struct group_
 	memset(cp, 0, sizeof(*cp));
 	cp->preference = preference;
 	r = copy_take_lag(call, cp);
+	r = r ? r : copy_take_seed(call, cp);
 	r = r ? r : store_copy_paths(call, st->name, cp);
 	if (r)
 		return r;
@@ -187,6 +199,7 @@ struct copy_edit {
 	const char *member;
 	const char *comment;
 	bool activation_only, replication_only;
+	struct group_copy seed;		/* how it is to go */
 };
 
 static int edit_suspend(struct group_store *st, void *ctx)
@@ -243,6 +256,7 @@ static int edit_seed(struct group_store *st, void *ctx)
 	if (!cp)
 		return -ENOENT;
 	cp->seed_request++;
+	cp->seed_rate = ce->seed.seed_rate;
 	cp->in_sync = false;
 	return 0;
 }
@@ -255,6 +269,9 @@ static int take_edit(struct rpc_call *call, struct copy_edit *ce)
 	ce->comment = "";
 	if (ao < 0 || ro < 0 || rpc_str(call->params, "member", &ce->member, ERR) ||
 	    rpc_str_opt(call->params, "comment", &ce->comment, ERR))
+		return -EINVAL;
+	memset(&ce->seed, 0, sizeof(ce->seed));
+	if (copy_take_seed(call, &ce->seed))
 		return -EINVAL;
 	ce->activation_only = ao;
 	ce->replication_only = ro;

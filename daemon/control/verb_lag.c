@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * verb_lag - the lags of a copy: set with the copy or later, turned off and on, and
- * left out for a while because somebody waits for the copy's replay.
+ * left out for a while because somebody waits for the copy's replay. `copy set` also
+ * changes the rate of the seed that runs, or of the next.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -36,12 +37,24 @@ struct lag_edit {
 	const char *member;
 };
 
+static int take(struct rpc_call *call, const struct group_store *st, struct group_copy *cp)
+{
+	uint64_t before = cp->seed_rate;
+	int r = copy_take_lag(call, cp);
+
+	r = r ? r : copy_take_seed(call, cp);
+	if (!r && cp->seed_rate != before && !strcmp(cp->member, st->active))
+		return call_fail(call, -EINVAL, "rate: the copy on %s is the active one; see dagctl store "
+				 "set %s --seed-rate", cp->member, st->name);
+	return r;
+}
+
 static int edit_lag(struct group_store *st, void *ctx)
 {
 	const struct lag_edit *le = ctx;
 	struct group_copy *cp = group_find_copy(st, le->member);
 
-	return cp ? copy_take_lag(le->call, cp) : -ENOENT;
+	return cp ? take(le->call, st, cp) : -ENOENT;
 }
 
 static void record(struct rpc_call *call, const char *store, const struct group_copy *cp)
@@ -80,7 +93,7 @@ static int set_lag(struct rpc_call *call, struct group_store *st, struct json_ob
 				 st->name, le.member, st->name);
 	/* before the group is asked: what is wrong here has its own words */
 	trial = *cp;
-	r = copy_take_lag(call, &trial);
+	r = take(call, st, &trial);
 	if (r)
 		return r;
 	r = en->ops->txn_store(en, st->uuid, st->epoch, edit_lag, &le, ERR);

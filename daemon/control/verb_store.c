@@ -122,7 +122,7 @@ int store_measure(struct rpc_call *call, struct group_copy *cp, uint32_t region_
 static int take_settings(struct rpc_call *call, struct group_store *st)
 {
 	uint64_t min = st->min_in_sync, late = st->late_ms_max, full = st->full_timeout_ms;
-	uint64_t segment = st->segment_mib, quota = st->quota_bytes;
+	uint64_t segment = st->segment_mib, quota = st->quota_bytes, rate = st->seed_rate;
 	const char *mode = group_mode_name(st->mode), *ack = st->ack_durable ? "durable" : "received";
 	struct json_object *p = call->params;
 
@@ -131,7 +131,8 @@ static int take_settings(struct rpc_call *call, struct group_store *st)
 	    rpc_u64_opt(p, "late_ms", 3600000, &late, ERR) ||
 	    rpc_u64_opt(p, "full_timeout_ms", 60000, &full, ERR) ||
 	    rpc_u64_opt(p, "segment_mib", 65536, &segment, ERR) ||
-	    rpc_u64_opt(p, "quota", INT64_MAX, &quota, ERR))
+	    rpc_u64_opt(p, "quota", INT64_MAX, &quota, ERR) ||
+	    rpc_u64_opt(p, "seed_rate", INT64_MAX, &rate, ERR))
 		return -EINVAL;
 	if (group_mode_parse(mode, &st->mode))
 		return call_fail(call, -EINVAL, "mode %s: not async, commit or sync", mode);
@@ -146,6 +147,7 @@ static int take_settings(struct rpc_call *call, struct group_store *st)
 	st->full_timeout_ms = full;
 	st->segment_mib = segment;
 	st->quota_bytes = quota;
+	st->seed_rate = rate;
 	return 0;
 }
 

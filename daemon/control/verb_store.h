@@ -17,6 +17,8 @@ int store_measure(struct rpc_call *call, struct group_copy *cp, uint32_t region_
 		  uint64_t want_sectors, bool force, uint64_t *ret_sectors);
 /* verb_lag.c: the lags of params, where they are given, into cp. */
 int copy_take_lag(struct rpc_call *call, struct group_copy *cp);
+/* verb_copy.c: how its seed is to go, where params say so, into cp. */
+int copy_take_seed(struct rpc_call *call, struct group_copy *cp);
 /* Clean up a copy that the agreed state no longer has, on its member. */
 int store_forget_on(struct rpc_call *call, const char *member, const uint8_t uuid[16]);
 /* -EBUSY and the reason while /dev/mapper/name is mounted or open here. */

@@ -23,6 +23,8 @@
 #define GROUP_COMMENT_MAX	512
 #define GROUP_NETWORKS_MAX	8
 #define GROUP_LIST_MAX		512	/* characters of a list with blanks between */
+/* Bytes a second of a copy's seed: no limit, whatever the store says. */
+#define GROUP_RATE_NONE		((uint64_t)INT64_MAX)
 /* A restore leaves out so many epochs of each store: what a lost side may have used. */
 #define GROUP_EPOCHS_LOST	65536
 
@@ -93,6 +95,8 @@ struct group_copy {
 	char comment[GROUP_COMMENT_MAX + 1];
 	bool in_sync;			/* member of the in-sync set */
 	uint32_t seed_request;		/* +1: the copy is to be seeded in full */
+	/* of a seed, until one has ended */
+	uint64_t seed_rate;		/* bytes a second; 0: the store's */
 };
 
 struct group_store {
@@ -109,6 +113,7 @@ struct group_store {
 	uint32_t late_ms_max;		/* a copy later than this leaves the set */
 	uint32_t full_timeout_ms;
 	uint64_t keep_bytes;		/* of segments, beyond truncation */
+	uint64_t seed_rate;		/* bytes a second that seeds read; 0: no limit */
 	/* steps of an activation (semantics 25a); each may be "": none */
 	bool manual;			/* not activated by itself */
 	bool dismounted;		/* by a person's wish: steps are undone */

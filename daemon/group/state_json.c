@@ -91,6 +91,7 @@ static const struct field copy_fields[] = {
 	STR(group_copy, comment),
 	BOOL(group_copy, in_sync),
 	NUM(group_copy, seed_request, F_U32, UINT32_MAX),
+	NUM(group_copy, seed_rate, F_U64, INT64_MAX),
 	END
 };
 
@@ -108,6 +109,7 @@ static const struct field store_fields[] = {
 	NUM(group_store, late_ms_max, F_U32, 3600 * 1000),
 	NUM(group_store, full_timeout_ms, F_U32, 60000),
 	NUM(group_store, keep_bytes, F_U64, INT64_MAX),
+	NUM(group_store, seed_rate, F_U64, INT64_MAX),
 	BOOL(group_store, manual),
 	BOOL(group_store, dismounted),
 	BOOL(group_store, client_stays),

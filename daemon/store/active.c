@@ -182,6 +182,9 @@ void active_update(struct active *a, const struct group_state *cgs)
 		if (!p || active_addr(m, &p->addr, &p->addrlen))
 			continue;
 		p->wanted = !cp->suspended && !m->stopped;
+		p->seed_rate = cp->seed_rate;
+		p->seed_begun &= p->seed_request == cp->seed_request;
+		p->seed_request = cp->seed_request;
 		a->w.copy[p->slot].in_use = true;
 		/* Only change_sync() lets acks go on without a copy: this state may be
 		 * older than what it has agreed on. */
@@ -190,6 +193,7 @@ void active_update(struct active *a, const struct group_state *cgs)
 		else if (!p->txn)
 			a->w.copy[p->slot].joining = a->w.copy[p->slot].in_sync;
 	}
+	a->seed_rate = st->seed_rate;
 	drop_missing(a, st);
 	set_mode(a, st);
 	active_kick(a);
@@ -370,8 +374,10 @@ void active_status(struct active *a, struct active_status *ret)
 	ret->seed_done = a->seed_done;
 	ret->seed_total = a->seed_total;
 	ret->seeds = a->seeds;
-	if (a->seed_runs && active_now_ms() > a->seed_start_ms)
-		ret->seed_rate = 1000.0 * a->seed_done / (active_now_ms() - a->seed_start_ms);
+	if (a->seed_runs) {
+		ret->seed_rate = meter_rate(&a->seed_meter, a->seed_done, active_now_ms());
+		ret->seed_rate_limit = seeder_rate(a);
+	}
 	snprintf(ret->error, sizeof(ret->error), "%s", a->error);
 	ret->loop = a->stats;
 	for (int i = 0; i < WINDOW_COPIES_MAX; i++) {

@@ -80,7 +80,8 @@ struct active_status {
 	bool seeding;
 	uint64_t seed_done, seed_total;
 	uint64_t seeds;			/* sessions begun by this active */
-	double seed_rate;		/* bytes per second */
+	double seed_rate;		/* bytes per second, of late */
+	uint64_t seed_rate_limit;	/* 0: none */
 	char error[160];
 	unsigned nr_peers;
 	struct active_peer_status peer[GROUP_MEMBERS_MAX];

@@ -10,6 +10,7 @@
 #include "daemon/ship/regionset.h"
 #include "daemon/ship/window.h"
 #include "daemon/store/active.h"
+#include "daemon/store/pace.h"
 
 #define SEND_MAX	(1u << 20)
 #define FEED_BYTES	(1u << 20)
@@ -60,6 +61,9 @@ struct peer {
 	struct dag_ack frame;
 	size_t frame_have;
 	bool seeded;			/* the session that runs is for it; under lock */
+	uint64_t seed_rate;		/* as agreed for its seed; 0: the store's; under lock */
+	uint32_t seed_request;		/* as agreed; under lock */
+	bool seed_begun;		/* one, since that was agreed; under lock */
 	struct regionset set;		/* as it told us, of its branch; id 0: none; under lock */
 
 	/* feed: disk thread fills while `feed_ask`, ship thread sends */
@@ -113,7 +117,7 @@ struct active {
 	uint32_t mode;
 	bool turning;			/* the epoch changes: nothing is sent */
 	uint32_t promised;		/* highest epoch that a copy refused us with */
-	uint64_t ask_ms;		/* next question for an epoch, not before */
+	uint64_t ask_ms;		/* next question for an epoch, or end of a seed, not before */
 
 	/* ship thread */
 	struct loop_op poll_op, timer_op;
@@ -142,6 +146,8 @@ struct active {
 	uint64_t seed_since, seed_first, seed_begin;
 	uint64_t seed_sets[SEED_SETS];	/* ids; 0: none */
 	uint64_t seed_done, seed_total, seed_start_ms;
+	uint64_t seed_rate;		/* as agreed for the store; 0: no limit */
+	struct meter seed_meter;
 	uint64_t seeds;			/* sessions begun */
 	struct loop_stats stats;
 };
@@ -190,6 +196,8 @@ void *agree_main(void *arg);
 
 /* seeder.c */
 void *seeder_main(void *arg);
+/* Lock held: bytes a second that the session may read; 0: no limit. */
+uint64_t seeder_rate(const struct active *a);
 /* Lock held: a copy needs the regions changed since, from sector first on. */
 void seeder_want(struct active *a, uint64_t since, uint64_t first);
 /* Lock held: sectors below need not be seeded; a gap that the copy has still to meet

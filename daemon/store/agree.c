@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The thread of an active copy that asks the group: changes of the in-sync set,
- * and the next epoch. The engine may take its time, or not answer at all; nobody
+ * The thread of an active copy that asks the group: changes of the in-sync set, the
+ * end of what was asked for of one seed, and the next epoch. The engine may take its time, or not answer at all; nobody
  * but the commits that must wait for the answer waits with it.
  */
 #include <errno.h>
@@ -75,6 +75,56 @@ static void change_sync(struct active *a, struct peer *p)
 	active_kick(a);
 }
 
+/* ---- seeds ----------------------------------------------------------------- */
+
+struct seed_edit {
+	const char *member;
+	uint32_t request;
+};
+
+static int edit_seed_over(struct group_store *st, void *ctx)
+{
+	const struct seed_edit *e = ctx;
+	struct group_copy *cp = group_find_copy(st, e->member);
+
+	if (cp && cp->seed_request == e->request)
+		cp->seed_rate = 0;
+	return 0;
+}
+
+/* One whose seed has begun and ended since its rate was agreed. */
+static struct peer *seed_over(struct active *a)
+{
+	for (int i = 0; i < WINDOW_COPIES_MAX; i++) {
+		struct peer *p = &a->peers[i];
+
+		if (p->member[0] && p->seed_rate && p->seed_begun && p->state == PEER_STREAM &&
+		    !a->w.copy[i].missing)
+			return p;
+	}
+	return NULL;
+}
+
+static void end_seed(struct active *a, struct peer *p)
+{
+	char member[64], err[160] = "";
+	struct seed_edit e = { .member = member, .request = p->seed_request };
+	uint32_t epoch = a->conf.epoch;
+	int rc;
+
+	memcpy(member, p->member, sizeof(member));
+	a->ask_ms = active_now_ms() + ASK_MS;
+	pthread_mutex_unlock(&a->lock);
+	rc = a->conf.engine->ops->txn_store(a->conf.engine, a->conf.uuid, epoch, edit_seed_over, &e,
+					    err, sizeof(err));
+	pthread_mutex_lock(&a->lock);
+	if (rc)
+		log_warn("store=%s peer=%s the rate of its seed stays agreed: %s", a->name, member,
+			 err[0] ? err : strerror(-rc));
+	else if (!strcmp(member, p->member) && p->seed_request == e.request)
+		p->seed_rate = 0;
+}
+
 /* ---- epoch ------------------------------------------------------------------ */
 
 /*
@@ -122,6 +172,8 @@ void *agree_main(void *arg)
 		else if (a->promised > a->conf.epoch && !a->turning &&
 			 active_now_ms() >= a->ask_ms)
 			ask_epoch(a);
+		else if (active_now_ms() >= a->ask_ms && (p = seed_over(a)))
+			end_seed(a, p);
 		else
 			wait_work(a);
 	}

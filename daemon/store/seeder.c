@@ -24,6 +24,7 @@
 #define FULL_WAIT_MS	5	/* the ring leaves room to writers first */
 #define STILL_MS	5000	/* a copy whose acks did not move for that long */
 #define RETRY_MS	1000
+#define PACE_MS		50	/* a rate that changes, or an end, is noticed after */
 #define REGIONS_CALL	(8u << 20)	/* bits per ioctl */
 
 struct session {
@@ -33,6 +34,8 @@ struct session {
 	uint8_t *bits;
 	uint8_t *told;		/* what copies told us of their branches; the same all along */
 	uint64_t total;
+	struct pace pace;
+	bool settles;		/* commits in the tap wait for its end */
 };
 
 void seeder_want(struct active *a, uint64_t since, uint64_t first)
@@ -193,18 +196,53 @@ static int seed_pace(const struct active *a)
 	return near && !behind ? 0 : -EAGAIN;
 }
 
-static int keep_pace(struct active *a)
+uint64_t seeder_rate(const struct active *a)
 {
+	uint64_t lowest = 0;
+
+	for (unsigned i = 0; i < WINDOW_COPIES_MAX; i++) {
+		const struct peer *p = &a->peers[i];
+		uint64_t rate = p->seed_rate ? p->seed_rate : a->seed_rate;
+
+		if (p->seeded && rate && (!lowest || rate < lowest))
+			lowest = rate;
+	}
+	return lowest == GROUP_RATE_NONE ? 0 : lowest;
+}
+
+/* Lock held. A person's limit is not for commits that wait for the seed's end. */
+static uint64_t limit_wait_ms(struct session *s)
+{
+	uint64_t now = active_now_ms();
+	bool waited_for = s->settles && s->a->mode != DAGTAP_MODE_ASYNC;
+
+	pace_set(&s->pace, waited_for ? 0 : seeder_rate(s->a), now);
+	return pace_wait_ms(&s->pace, now);
+}
+
+static int keep_pace(struct session *s)
+{
+	struct active *a = s->a;
+	uint64_t wait;
 	int rc;
 
 	for (;;) {
 		pthread_mutex_lock(&a->lock);
 		rc = a->stop ? -ESHUTDOWN : seed_pace(a);
+		wait = rc ? FULL_WAIT_MS : limit_wait_ms(s);
 		pthread_mutex_unlock(&a->lock);
-		if (rc != -EAGAIN)
+		if (rc != -EAGAIN && (rc || !wait))
 			return rc;
-		nap(FULL_WAIT_MS);
+		nap(wait < PACE_MS ? wait : PACE_MS);
 	}
+}
+
+static void count_done(struct active *a, uint64_t bytes)
+{
+	pthread_mutex_lock(&a->lock);
+	a->seed_done += bytes;
+	meter_note(&a->seed_meter, a->seed_done, active_now_ms());
+	pthread_mutex_unlock(&a->lock);
 }
 
 static int seed_extent(struct session *s, uint64_t sector, uint64_t end)
@@ -214,13 +252,14 @@ static int seed_extent(struct session *s, uint64_t sector, uint64_t end)
 	int rc;
 
 	while (sector < end) {
-		uint64_t n = end - sector;
+		uint64_t n;
 
-		if (n > DAGTAP_PAYLOAD_MAX / DAGTAP_SECTOR)
-			n = DAGTAP_PAYLOAD_MAX / DAGTAP_SECTOR;
-		rc = keep_pace(a);
+		rc = keep_pace(s);
 		if (rc)
 			return rc;
+		n = pace_piece(&s->pace, DAGTAP_PAYLOAD_MAX) / DAGTAP_SECTOR;
+		if (n > end - sector)
+			n = end - sector;
 		rc = a->conf.ops->resync(a->conf.tap, sector, n * DAGTAP_SECTOR, &lsn);
 		if (rc == -EAGAIN) {
 			nap(FULL_WAIT_MS);
@@ -229,9 +268,8 @@ static int seed_extent(struct session *s, uint64_t sector, uint64_t end)
 		if (rc)
 			return rc;
 		sector += n;
-		pthread_mutex_lock(&a->lock);
-		a->seed_done += n * DAGTAP_SECTOR;
-		pthread_mutex_unlock(&a->lock);
+		pace_take(&s->pace, n * DAGTAP_SECTOR);
+		count_done(a, n * DAGTAP_SECTOR);
 	}
 	return 0;
 }
@@ -274,6 +312,7 @@ static bool gather(struct session *s)
 		struct peer *p = &a->peers[i];
 
 		p->seeded = p->state == PEER_STREAM && a->w.copy[i].missing;
+		p->seed_begun |= p->seeded;
 		if (!p->seeded || !p->set.id || !s->since)
 			continue;
 		if (sets == SEED_SETS) {
@@ -299,6 +338,7 @@ static void begin(struct session *s)
 	a->seed_first = s->first;
 	a->seed_done = 0;
 	a->seed_start_ms = active_now_ms();
+	meter_begin(&a->seed_meter, a->seed_start_ms);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -353,10 +393,11 @@ static int settle_commits(struct active *a)
 	return rc;
 }
 
-static int run_session(struct active *a)
+static int run_session(struct active *a, bool settles)
 {
 	struct session s = {
 		.a = a,
+		.settles = settles,
 		.region_sectors = a->conf.region_bytes / DAGTAP_SECTOR,
 	};
 	uint64_t lsn;
@@ -412,7 +453,7 @@ void *seeder_main(void *arg)
 		}
 		a->seed_mark = false;
 		pthread_mutex_unlock(&a->lock);
-		rc = wanted ? run_session(a) : settle_commits(a);
+		rc = wanted ? run_session(a, mark) : settle_commits(a);
 		if (rc && rc != -ECANCELED && !stopping(a))
 			nap(RETRY_MS);
 		pthread_mutex_lock(&a->lock);

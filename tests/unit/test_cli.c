@@ -117,6 +117,8 @@ Test(cli, every_verb)
 	expect("copy resume pg --member n2 --replication-only",
 	       "{\"store\":\"pg\",\"member\":\"n2\",\"replication_only\":true}");
 	expect("copy remove pg --member n2", "{\"store\":\"pg\",\"member\":\"n2\"}");
+	expect("copy seed pg --member n2 --rate 1MiB/s", "{\"store\":\"pg\",\"member\":\"n2\",\"rate\":1048576}");
+	expect("store set pg --seed-rate none", "{\"store\":\"pg\",\"seed_rate\":0}");
 	expect("copy seed pg --member n2 --wait", "{\"store\":\"pg\",\"member\":\"n2\",\"wait\":true}");
 	expect("test", "{}");
 	expect("test pg", "{\"store\":\"pg\"}");
@@ -227,6 +229,14 @@ Test(cli, sizes_and_times)
 	cr_assert_eq(cli_size("0x10", &n), -EINVAL);
 	cr_assert_eq(cli_size("1Q", &n), -EINVAL);
 	cr_assert_eq(cli_size("99999999T", &n), -ERANGE);
+	cr_assert_eq(cli_rate("50MiB/s", &n), 0);
+	cr_assert_eq(n, 50 << 20);
+	cr_assert_eq(cli_rate("1.5M", &n), 0);
+	cr_assert_eq(n, 3 << 19);
+	cr_assert_eq(cli_rate("none", &n), 0);
+	cr_assert_eq(n, 0);
+	cr_assert_eq(cli_rate("/s", &n), -EINVAL);
+	cr_assert_eq(cli_rate("5MiB/min", &n), -EINVAL);
 	cr_assert_eq(cli_duration("10", &n), 0);
 	cr_assert_eq(n, 10000);
 	cr_assert_eq(cli_duration("250ms", &n), 0);

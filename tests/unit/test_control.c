@@ -297,6 +297,14 @@ Test(control, copies)
 	cr_assert_eq(ask(1, "copy.resume", "{\"store\":\"pg\",\"member\":\"node2\"}", NULL), 0);
 	cr_assert_eq(ask(1, "copy.seed", "{\"store\":\"pg\",\"member\":\"node2\"}", NULL), 0);
 	cr_assert_eq(ask(1, "copy.seed", "{\"store\":\"pg\",\"member\":\"node1\"}", NULL), -EBUSY);
+	cr_assert_eq(ask(1, "copy.seed", "{\"store\":\"pg\",\"member\":\"node2\",\"rate\":-1}", NULL),
+		     -EINVAL);
+	cr_assert_eq(ask(1, "copy.set", "{\"store\":\"pg\",\"member\":\"node2\",\"rate\":1048576}",
+			 NULL), 0, "%s", message);
+	cr_assert_eq(ask(1, "copy.set", "{\"store\":\"pg\",\"member\":\"node1\",\"rate\":1048576}",
+			 NULL), -EINVAL);
+	cr_assert_not_null(strstr(message, "--seed-rate"), "%s", message);
+	cr_assert_eq(ask(1, "store.set", "{\"store\":\"pg\",\"seed_rate\":1048576}", NULL), 0);
 	cr_assert_eq(ask(1, "copy.remove", "{\"store\":\"pg\",\"member\":\"node2\"}", NULL), 0, "%s",
 		     message);
 	cr_assert_eq(ask(1, "copy.remove", "{\"store\":\"pg\",\"member\":\"node2\"}", NULL), -ENOENT);

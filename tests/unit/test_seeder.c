@@ -100,3 +100,21 @@ Test(seeder, a_branch_is_served_by_a_session_with_its_set)
 	a->seed_since = a->seed_sets[2] = 0;
 	cr_assert(seeder_serves(a, &w, 77), "everything is enough");
 }
+
+/* The strictest of those whom it is for; a person's word for one copy before the store's. */
+Test(seeder, the_rate_is_the_lowest_that_was_asked_for)
+{
+	cr_assert_eq(seeder_rate(a), 0);
+	a->seed_rate = 1000;
+	cr_assert_eq(seeder_rate(a), 0, "it is for nobody");
+	a->peers[1].seeded = true;
+	cr_assert_eq(seeder_rate(a), 1000);
+	a->peers[1].seed_rate = 5000;
+	cr_assert_eq(seeder_rate(a), 5000);
+	a->peers[4].seeded = true;
+	cr_assert_eq(seeder_rate(a), 1000, "the other has the store's");
+	a->peers[4].seed_rate = GROUP_RATE_NONE;
+	cr_assert_eq(seeder_rate(a), 5000);
+	a->peers[1].seed_rate = GROUP_RATE_NONE;
+	cr_assert_eq(seeder_rate(a), 0, "both are to have none");
+}
