@@ -28,6 +28,7 @@
 #include "daemon/control/history.h"
 #include "daemon/group/renewal.h"
 #include "daemon/member.h"
+#include "daemon/tap/fsfree.h"
 #include "daemon/tap/tap.h"
 #include "include/dag/version.h"
 
@@ -227,6 +228,9 @@ int main(int argc, char **argv)
 	char err[400];
 	int c;
 
+	/* not for people: the daemon runs itself to ask a file system that may hang */
+	if (argc > 1 && !strcmp(argv[1], FSFREE_OPTION))
+		return fsfree_main(argc - 2, argv + 2);
 	dd.conf_path = CONFIG_PATH;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {

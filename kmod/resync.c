@@ -7,7 +7,8 @@
  * after the read: a slow or failing disk then neither holds the log back nor
  * leaves a record that cannot be filled. No write to the extent is in flight
  * from before the read until the LSN is given, so the record is in its place
- * among them.
+ * among them. What nobody uses is not read, and needs no range lock: a write that has
+ * its LSN before that record is one whose content nobody needs.
  */
 #include <linux/ktime.h>
 #include <linux/uaccess.h>
@@ -152,6 +153,35 @@ static int probe_room(struct store *s, u32 bytes)
 	return rc;
 }
 
+/* Whether it was changed is asked where its LSN is given: no write can come between. */
+static int log_unused(struct store *s, struct dagtap_resync *arg)
+{
+	struct dagtap_rec_spec spec = {
+		.type = DAGTAP_REC_RESYNC,
+		.sector = arg->sector,
+		.sectors = arg->bytes >> SECTOR_SHIFT,
+		.time_ns = ktime_get_real_ns(),
+	};
+	struct dagtap_resv resv;
+	int rc;
+
+	spin_lock_irq(&s->lock);
+	rc = may_log(s);
+	if (!rc && dagtap_region_above(&s->map, spec.sector, spec.sectors, arg->lsn))
+		rc = -EBUSY;
+	if (!rc)
+		rc = dagtap_ring_reserve(&s->ring, &spec, s->ring.size / 4, &resv);
+	if (!rc) {
+		dagtap_region_resynced(&s->map, spec.sector, spec.sectors, resv.end_lsn);
+		if (dagtap_ring_commit(&s->ring, &resv, 0))
+			shring_publish(s);
+		arg->lsn = resv.end_lsn;
+	}
+	spin_unlock_irq(&s->lock);
+	shring_wake(s);
+	return rc == -ENOSPC || rc == -EOVERFLOW ? -EAGAIN : rc;
+}
+
 int resync_extent(struct store *s, struct dagtap_resync *arg)
 {
 	u64 sectors = arg->bytes >> SECTOR_SHIFT;
@@ -159,11 +189,13 @@ int resync_extent(struct store *s, struct dagtap_resync *arg)
 	long left;
 	int rc;
 
-	if (arg->flags || !arg->bytes || arg->bytes > DAGTAP_PAYLOAD_MAX ||
+	if (arg->flags & ~DAGTAP_RESYNCF_UNUSED || !arg->bytes || arg->bytes > DAGTAP_PAYLOAD_MAX ||
 	    arg->bytes % s->lbs || arg->sector % (s->lbs >> SECTOR_SHIFT))
 		return -EINVAL;
 	if (arg->sector >= s->dev_sectors || sectors > s->dev_sectors - arg->sector)
 		return -ERANGE;
+	if (arg->flags & DAGTAP_RESYNCF_UNUSED)
+		return log_unused(s, arg);
 	if (mutex_lock_killable(&s->resync_mutex))
 		return -EINTR;
 	rc = probe_room(s, arg->bytes);

@@ -31,15 +31,19 @@ static void fmt_queue(struct json_object *cp, const char *which, char *ret, size
 static void note_of(struct json_object *cp, char *ret, size_t len)
 {
 	double total = obj_double(cp, "seed_total");
-	char left[32], of[32], rate[32];
+	char left[32], of[32], rate[32], unused[32];
 
 	ret[0] = '\0';
 	if (total > 0 && !strncmp(obj_str(cp, "status"), "Seeding", 7)) {
 		fmt_seconds(obj_double(cp, "seed_left_seconds"), left);
 		fmt_bytes(total, of);
 		fmt_bytes(obj_double(cp, "seed_rate"), rate);
-		snprintf(ret, len, "seed %.0f %% of %s, %s/s%s, %s left",
-			 100 * obj_double(cp, "seed_done") / total, of, rate,
+		fmt_bytes(obj_double(cp, "seed_unused"), unused);
+		snprintf(ret, len, "seed %.0f %% of %.16s%s%.16s%s, %.16s/s%s, %.24s left",
+			 100 * obj_double(cp, "seed_done") / total, of,
+			 obj_int(cp, "seed_unused") ? " (" : "",
+			 obj_int(cp, "seed_unused") ? unused : "",
+			 obj_int(cp, "seed_unused") ? " unused)" : "", rate,
 			 obj_int(cp, "seed_rate_limit") ? " (limited)" : "", left);
 	} else if (*obj_str(cp, "error")) {
 		snprintf(ret, len, "%.150s", obj_str(cp, "error"));
@@ -123,7 +127,8 @@ static void print_full(struct json_object *copies)
 			if (!strcmp(key, "store") || !strcmp(key, "member") || !*text)
 				continue;
 			if (strstr(key, "bytes") || !strcmp(key, "space_left") ||
-			    !strcmp(key, "seed_done") || !strcmp(key, "seed_total")) {
+			    !strcmp(key, "seed_done") || !strcmp(key, "seed_total") ||
+			    !strcmp(key, "seed_unused")) {
 				fmt_bytes(obj_int(cp, key), b);
 				snprintf(human, sizeof(human), " (%s)", b);
 			}

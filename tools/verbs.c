@@ -187,6 +187,9 @@ static const struct cli_opt events_follow_opts[] = {
 #define SEED_RATE { "--rate", CLI_RATE, "RATE", "rate", "bytes a second that this seed reads at most: " \
 	"50MiB, or none (that of the store)", false, NULL }
 
+#define SEED_WHOLE { "--whole", CLI_WORD, "YN", "whole", "seed it also with what the file system on the " \
+	"store does not use: the devices are equal then (off)", false, "on|off" }
+
 static const struct cli_opt copy_add_opts[] = {
 	{ "--member", CLI_TEXT, "MEMBER", "member", "member that gets the copy (this one)", false, NULL },
 	DEVICES("metadata on a device of its own"),
@@ -194,6 +197,7 @@ static const struct cli_opt copy_add_opts[] = {
 	  NULL },
 	LAGS,
 	SEED_RATE,
+	SEED_WHOLE,
 	{ "--force", CLI_FLAG, NULL, "force", "use the device though it holds something", false, NULL },
 	OPT_END
 };
@@ -224,6 +228,7 @@ static const struct cli_opt copy_set_opts[] = {
 	{ "--lag", CLI_WORD, "WORD", "lag", "off: replay at once, but remember the lags; on: hold them "
 	  "again", false, "on|off" },
 	SEED_RATE,
+	SEED_WHOLE,
 	OPT_END
 };
 
@@ -232,6 +237,7 @@ static const struct cli_opt copy_remove_opts[] = { MEMBER_REQ, OPT_END };
 static const struct cli_opt copy_seed_opts[] = {
 	MEMBER_REQ,
 	SEED_RATE,
+	SEED_WHOLE,
 	{ "--wait", CLI_FLAG, NULL, "wait", "show progress until the copy is healthy", false, NULL },
 	OPT_END
 };
@@ -482,7 +488,7 @@ const struct cli_verb verbs[] = {
 	  "dagctl copy add pg --member node4 --device /dev/vdb --replay-lag 2h --truncation-lag 1d\n",
 	  cmd_copy_add },
 	{ "copy", "set", ONE("STORE", "store"), copy_set_opts,
-	  "change the lags of a copy, or turn them off and on; or the rate of its seed",
+	  "change the lags of a copy, or turn them off and on; or how it is seeded",
 	  "dagctl copy set pg --member node4 --replay-lag 6h\n"
 	  "dagctl copy set pg --member node4 --lag off\n"
 	  "dagctl copy set pg --member node2 --rate 20MiB\n", cmd_copy_set },
@@ -510,7 +516,8 @@ const struct cli_verb verbs[] = {
 	{ "copy", "seed", ONE("STORE", "store"), copy_seed_opts,
 	  "copy the whole store to a passive copy anew",
 	  "dagctl copy seed pg --member node2 --wait\n"
-	  "dagctl copy seed pg --member node2 --rate 50MiB\n", cmd_copy_seed },
+	  "dagctl copy seed pg --member node2 --rate 50MiB\n"
+	  "dagctl copy seed pg --member node2 --whole on\n", cmd_copy_seed },
 	{ "preflight", NULL, NO_ARGS, preflight_opts,
 	  "is this host fit to be a member: exit status 0 yes, 3 with warnings, 1 no",
 	  "dagctl preflight\ndagctl preflight --device /dev/vdb --json\n", cmd_preflight },

@@ -21,12 +21,18 @@
 
 int copy_take_seed(struct rpc_call *call, struct group_copy *cp)
 {
+	const char *whole = NULL;
 	uint64_t rate = UINT64_MAX;
 
-	if (rpc_u64_opt(call->params, "rate", INT64_MAX, &rate, ERR))
+	if (rpc_str_opt(call->params, "whole", &whole, ERR) ||
+	    rpc_u64_opt(call->params, "rate", INT64_MAX, &rate, ERR))
 		return -EINVAL;
 	if (rate != UINT64_MAX)
 		cp->seed_rate = rate ? rate : GROUP_RATE_NONE;
+	if (whole && strcmp(whole, "on") && strcmp(whole, "off"))
+		return call_fail(call, -EINVAL, "whole: neither on nor off");
+	if (whole)
+		cp->seed_whole = !strcmp(whole, "on");
 	return 0;
 }
 
@@ -199,7 +205,7 @@ struct copy_edit {
 	const char *member;
 	const char *comment;
 	bool activation_only, replication_only;
-	struct group_copy seed;		/* how it is to go */
+	struct rpc_call *call;
 };
 
 static int edit_suspend(struct group_store *st, void *ctx)
@@ -256,23 +262,25 @@ static int edit_seed(struct group_store *st, void *ctx)
 	if (!cp)
 		return -ENOENT;
 	cp->seed_request++;
-	cp->seed_rate = ce->seed.seed_rate;
+	cp->seed_rate = 0;
 	cp->in_sync = false;
-	return 0;
+	return copy_take_seed(ce->call, cp);
 }
 
 static int take_edit(struct rpc_call *call, struct copy_edit *ce)
 {
 	int ao = rpc_bool(call->params, "activation_only", ERR);
 	int ro = rpc_bool(call->params, "replication_only", ERR);
+	struct group_copy trial = { .seed_rate = 0 };
 
 	ce->comment = "";
 	if (ao < 0 || ro < 0 || rpc_str(call->params, "member", &ce->member, ERR) ||
 	    rpc_str_opt(call->params, "comment", &ce->comment, ERR))
 		return -EINVAL;
-	memset(&ce->seed, 0, sizeof(ce->seed));
-	if (copy_take_seed(call, &ce->seed))
+	/* before the group is asked: what is wrong here has its own words */
+	if (copy_take_seed(call, &trial))
 		return -EINVAL;
+	ce->call = call;
 	ce->activation_only = ao;
 	ce->replication_only = ro;
 	if (strlen(ce->comment) > GROUP_COMMENT_MAX)

@@ -49,6 +49,7 @@ static void take_copy(struct json_object *o, struct metrics_copy *c)
 	c->space_left = val_num(o, "space_left");
 	c->seed_done = val_num(o, "seed_done");
 	c->seed_total = val_num(o, "seed_total");
+	c->seed_unused = val_num(o, "seed_unused");
 }
 
 static struct metrics_copy *find_copy(struct metrics_snapshot *s, const char *store,

@@ -95,6 +95,7 @@ struct group_copy {
 	char comment[GROUP_COMMENT_MAX + 1];
 	bool in_sync;			/* member of the in-sync set */
 	uint32_t seed_request;		/* +1: the copy is to be seeded in full */
+	bool seed_whole;		/* also with what the file system does not use */
 	/* of a seed, until one has ended */
 	uint64_t seed_rate;		/* bytes a second; 0: the store's */
 };

@@ -92,6 +92,7 @@ static const struct field copy_fields[] = {
 	BOOL(group_copy, in_sync),
 	NUM(group_copy, seed_request, F_U32, UINT32_MAX),
 	NUM(group_copy, seed_rate, F_U64, INT64_MAX),
+	BOOL(group_copy, seed_whole),
 	END
 };
 

@@ -165,6 +165,8 @@ static void write_copies(const struct metrics_snapshot *s, FILE *out)
 		  true, c->space_left);
 	EACH_COPY("copy_seed_done_bytes", "gauge", "Of the seed that runs.", c->seed_total > 0,
 		  c->seed_done);
+	EACH_COPY("copy_seed_unused_bytes", "gauge", "Of what is done: not used by the file system, and "
+		  "not read.", c->seed_total > 0, c->seed_unused);
 	EACH_COPY("copy_seed_total_bytes", "gauge", "Of the seed that runs.", c->seed_total > 0,
 		  c->seed_total);
 	head(out, "ship_seconds", "histogram", "From the commit in the ring until it was handed to the "

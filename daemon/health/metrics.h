@@ -30,7 +30,7 @@ struct metrics_copy {
 	bool late;			/* the copy is this member's and passive: the next two are */
 	double lag_seconds, late_seconds;
 	bool connected, in_sync, healthy;
-	double log_bytes, space_left, seed_done, seed_total;
+	double log_bytes, space_left, seed_done, seed_total, seed_unused;
 	bool shipped;			/* from here: the two histograms */
 	struct latency_hist ship, durable;
 };

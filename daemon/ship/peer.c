@@ -618,7 +618,7 @@ static void take_over(struct peer *p)
 		   (unsigned long long)p->sent,
 		   log ? "log" : full ? "full" :
 		   w->resume == DAG_RESUME_BRANCH ? "branch" : "regions");
-	p->seeded = c->missing && seeder_serves(a, w, p->set.id);
+	p->seeded = c->missing && seeder_serves(a, w, p->set.id, p->seed_whole);
 	if (c->missing && !p->seeded)
 		seeder_want(a, c->missing_since, seeder_first(a, w));
 	arm_recv(p);

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "daemon/log.h"
 #include "daemon/store/active_internal.h"
@@ -183,6 +185,7 @@ void active_update(struct active *a, const struct group_state *cgs)
 			continue;
 		p->wanted = !cp->suspended && !m->stopped;
 		p->seed_rate = cp->seed_rate;
+		p->seed_whole = cp->seed_whole;
 		p->seed_begun &= p->seed_request == cp->seed_request;
 		p->seed_request = cp->seed_request;
 		a->w.copy[p->slot].in_use = true;
@@ -233,6 +236,8 @@ static void active_free(struct active *a)
 	pthread_cond_destroy(&a->moved);
 	pthread_cond_destroy(&a->cond);
 	pthread_mutex_destroy(&a->lock);
+	if (a->seed_cancel >= 0)
+		close(a->seed_cancel);
 	free(a->self);
 	free(a->name);
 	free(a);
@@ -299,7 +304,8 @@ int active_start(const struct active_conf *conf, const struct group_state *gs, s
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->cond, NULL);
 	pthread_cond_init(&a->moved, NULL);
-	if (!a->self || !a->name) {
+	a->seed_cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!a->self || !a->name || a->seed_cancel < 0) {
 		active_free(a);
 		return -ENOMEM;
 	}
@@ -336,6 +342,7 @@ void active_stop(struct active *a)
 	a->stop = true;
 	active_kick(a);
 	pthread_mutex_unlock(&a->lock);
+	eventfd_write(a->seed_cancel, 1);
 	pthread_join(a->seed_thread, NULL);
 	pthread_join(a->disk_thread, NULL);
 	pthread_join(a->agree_thread, NULL);
@@ -373,6 +380,7 @@ void active_status(struct active *a, struct active_status *ret)
 	ret->seeding = a->seed_runs;
 	ret->seed_done = a->seed_done;
 	ret->seed_total = a->seed_total;
+	ret->seed_unused = a->seed_unused;
 	ret->seeds = a->seeds;
 	if (a->seed_runs) {
 		ret->seed_rate = meter_rate(&a->seed_meter, a->seed_done, active_now_ms());

@@ -79,6 +79,7 @@ struct active_status {
 	uint32_t tap_state, mode;
 	bool seeding;
 	uint64_t seed_done, seed_total;
+	uint64_t seed_unused;		/* of seed_done, not read: unused by the file system */
 	uint64_t seeds;			/* sessions begun by this active */
 	double seed_rate;		/* bytes per second, of late */
 	uint64_t seed_rate_limit;	/* 0: none */

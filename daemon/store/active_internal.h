@@ -62,6 +62,7 @@ struct peer {
 	size_t frame_have;
 	bool seeded;			/* the session that runs is for it; under lock */
 	uint64_t seed_rate;		/* as agreed for its seed; 0: the store's; under lock */
+	bool seed_whole;		/* as agreed; under lock */
 	uint32_t seed_request;		/* as agreed; under lock */
 	bool seed_begun;		/* one, since that was agreed; under lock */
 	struct regionset set;		/* as it told us, of its branch; id 0: none; under lock */
@@ -148,6 +149,9 @@ struct active {
 	uint64_t seed_done, seed_total, seed_start_ms;
 	uint64_t seed_rate;		/* as agreed for the store; 0: no limit */
 	struct meter seed_meter;
+	uint64_t seed_unused;		/* of seed_done: not read, for no file system needs it */
+	bool seed_leaves_out;		/* … as this session does, or may */
+	int seed_cancel;		/* eventfd, readable: stop */
 	uint64_t seeds;			/* sessions begun */
 	struct loop_stats stats;
 };
@@ -204,7 +208,7 @@ void seeder_want(struct active *a, uint64_t since, uint64_t first);
  * undoes what it has of a seed. */
 uint64_t seeder_first(const struct active *a, const struct frame_welcome *w);
 /* Lock held: the session that runs, or ran, is all that this copy waits for. set: id of
- * the one that came with its welcome; 0: none. */
-bool seeder_serves(const struct active *a, const struct frame_welcome *w, uint64_t set);
+ * the one that came with its welcome; 0: none. whole: it is to have everything. */
+bool seeder_serves(const struct active *a, const struct frame_welcome *w, uint64_t set, bool whole);
 
 #endif

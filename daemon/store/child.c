@@ -205,10 +205,11 @@ static int reap(struct run *r)
 static void kill_group(struct run *r)
 {
 	static const int signals[] = { SIGTERM, SIGKILL };
+	unsigned grace = r->conf->grace_ms ? r->conf->grace_ms : GRACE_MS;
 
 	for (int i = 0; i < 2; i++) {
 		kill(-r->pid, signals[i]);
-		if (watch(r, now_ms() + GRACE_MS, -1))
+		if (watch(r, now_ms() + grace, -1))
 			continue;
 		/* its children may have ignored the first */
 		kill(-r->pid, SIGKILL);

@@ -14,6 +14,7 @@ struct child_conf {
 	char *const *envp;
 	unsigned timeout_ms;
 	int cancel_fd;			/* readable: end it now; -1: none */
+	unsigned grace_ms;		/* between TERM and KILL, and after; 0: 2 s */
 };
 
 /*

@@ -29,10 +29,10 @@ static bool parse(char *line, struct mount_at *ret)
 
 	if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &ret->major, &ret->minor, ret->path) != 3)
 		return false;
-	ret->source[0] = '\0';
+	ret->type[0] = ret->source[0] = '\0';
 	sep = strstr(line, " - ");
 	if (sep)
-		sscanf(sep, " - %*s %255s", ret->source);
+		sscanf(sep, " - %31s %255s", ret->type, ret->source);
 	unescape(ret->path);
 	unescape(ret->source);
 	return true;

@@ -9,6 +9,7 @@
 struct mount_at {
 	unsigned major, minor;
 	char path[4096];
+	char type[32];
 	char source[256];
 };
 

@@ -9,6 +9,10 @@
  *
  * The set is taken after SEED_BEGIN is in the log: a write before it has left
  * its intent bit, a write after it is in the log. So nothing slips between.
+ *
+ * Of everything, what the file system on the store does not use is left out: it goes into
+ * the log as zeroes and is not read. It is asked after SEED_BEGIN too, and the tap refuses
+ * what was written since (Documentation/design.md).
  */
 #include <endian.h>
 #include <errno.h>
@@ -34,6 +38,8 @@ struct session {
 	uint8_t *bits;
 	uint8_t *told;		/* what copies told us of their branches; the same all along */
 	uint64_t total;
+	uint8_t *unused;	/* regions that no file system uses; none: all are read */
+	uint64_t begin;		/* end of SEED_BEGIN */
 	struct pace pace;
 	bool settles;		/* commits in the tap wait for its end */
 };
@@ -72,13 +78,15 @@ static bool includes(const struct active *a, uint64_t set)
 	return found;
 }
 
-bool seeder_serves(const struct active *a, const struct frame_welcome *w, uint64_t set)
+bool seeder_serves(const struct active *a, const struct frame_welcome *w, uint64_t set, bool whole)
 {
 	static const uint8_t no_id[16];
 	uint64_t since = w->resume == DAG_RESUME_FULL ? 0 : w->have_lsn;
 
 	if (a->seed_begin < a->w.gap)
 		return false;	/* the gap ended what a copy had of it */
+	if (whole && a->seed_leaves_out)
+		return false;
 	/* Its SEED_END is on the way: this one was begun, or ended, in its log. */
 	if (memcmp(a->seed_id, no_id, 16) && !memcmp(w->seed, a->seed_id, 16))
 		return true;
@@ -101,6 +109,11 @@ static void nap(unsigned ms)
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
 
 	nanosleep(&ts, NULL);
+}
+
+static bool has(const uint8_t *bits, uint64_t r)
+{
+	return bits[r / 8] >> r % 8 & 1;
 }
 
 /* The set: everything, or what the tap says has changed since, and what copies told. */
@@ -131,7 +144,7 @@ static int take_set(struct session *s)
 	}
 	s->total = 0;
 	for (uint64_t r = 0; r < s->regions; r++)
-		if (s->bits[r / 8] & 1 << r % 8 && (r + 1) * s->region_sectors > s->first)
+		if (has(s->bits, r) && (r + 1) * s->region_sectors > s->first)
 			s->total++;
 	s->total *= s->region_sectors * DAGTAP_SECTOR;
 	return 0;
@@ -237,18 +250,48 @@ static int keep_pace(struct session *s)
 	}
 }
 
-static void count_done(struct active *a, uint64_t bytes)
+static void count_done(struct active *a, uint64_t bytes, bool read)
 {
 	pthread_mutex_lock(&a->lock);
 	a->seed_done += bytes;
+	a->seed_unused += read ? 0 : bytes;
 	meter_note(&a->seed_meter, a->seed_done, active_now_ms());
 	pthread_mutex_unlock(&a->lock);
 }
 
-static int seed_extent(struct session *s, uint64_t sector, uint64_t end)
+/*
+ * A piece of a region of which nobody needs what it held at *since; 0: somebody may. When
+ * the tap says that it was written since, the rest of the region is read like any other.
+ */
+static int log_piece(struct session *s, uint64_t sector, uint64_t n, uint64_t *since)
 {
 	struct active *a = s->a;
+	uint32_t bytes = (uint32_t)(n * DAGTAP_SECTOR);
 	uint64_t lsn;
+	int rc;
+
+	if (*since) {
+		rc = a->conf.ops->unused(a->conf.tap, sector, bytes, *since, &lsn);
+		if (!rc) {
+			*since = lsn;
+			count_done(a, bytes, false);
+			return 0;
+		}
+		if (rc != -EBUSY && rc != -EINVAL)
+			return rc;
+		*since = 0;
+	}
+	rc = a->conf.ops->resync(a->conf.tap, sector, bytes, &lsn);
+	if (rc)
+		return rc;
+	pace_take(&s->pace, bytes);
+	count_done(a, bytes, true);
+	return 0;
+}
+
+static int seed_extent(struct session *s, uint64_t sector, uint64_t end, bool unused)
+{
+	uint64_t since = unused ? s->begin : 0;
 	int rc;
 
 	while (sector < end) {
@@ -260,7 +303,7 @@ static int seed_extent(struct session *s, uint64_t sector, uint64_t end)
 		n = pace_piece(&s->pace, DAGTAP_PAYLOAD_MAX) / DAGTAP_SECTOR;
 		if (n > end - sector)
 			n = end - sector;
-		rc = a->conf.ops->resync(a->conf.tap, sector, n * DAGTAP_SECTOR, &lsn);
+		rc = log_piece(s, sector, n, &since);
 		if (rc == -EAGAIN) {
 			nap(FULL_WAIT_MS);
 			continue;
@@ -268,8 +311,6 @@ static int seed_extent(struct session *s, uint64_t sector, uint64_t end)
 		if (rc)
 			return rc;
 		sector += n;
-		pace_take(&s->pace, n * DAGTAP_SECTOR);
-		count_done(a, n * DAGTAP_SECTOR);
 	}
 	return 0;
 }
@@ -280,15 +321,46 @@ static int seed_regions(struct session *s)
 		uint64_t from = r * s->region_sectors, to = from + s->region_sectors;
 		int rc;
 
-		if (!(s->bits[r / 8] & 1 << r % 8) || to <= s->first)
+		if (!has(s->bits, r) || to <= s->first)
 			continue;
 		if (to > s->a->conf.sectors)
 			to = s->a->conf.sectors;
-		rc = seed_extent(s, from, to);
+		rc = seed_extent(s, from, to, has(s->unused, r));
 		if (rc)
 			return rc;
 	}
 	return 0;
+}
+
+/* Lock held. One of those whom the session is for is to have everything. */
+static bool whole_wanted(const struct active *a)
+{
+	bool wanted = false;
+
+	for (unsigned i = 0; i < WINDOW_COPIES_MAX; i++)
+		wanted |= a->peers[i].seeded && a->peers[i].seed_whole;
+	return wanted;
+}
+
+/*
+ * Not for the sake of commits that wait: the file system may be what waits for them. Who
+ * joins the session later is told whether it leaves something out (seeder_serves()).
+ */
+static void ask_unused(struct session *s)
+{
+	struct active *a = s->a;
+	bool known;
+
+	pthread_mutex_lock(&a->lock);
+	known = !s->since && !s->settles && !whole_wanted(a);
+	pthread_mutex_unlock(&a->lock);
+	if (known)
+		known = !a->conf.ops->free_regions(a->conf.tap, s->unused, a->seed_cancel);
+	pthread_mutex_lock(&a->lock);
+	a->seed_leaves_out = known && !whole_wanted(a);
+	if (!a->seed_leaves_out)
+		memset(s->unused, 0, (s->regions + 7) / 8);
+	pthread_mutex_unlock(&a->lock);
 }
 
 static void new_id(struct active *a)
@@ -336,7 +408,8 @@ static void begin(struct session *s)
 	new_id(a);
 	a->seed_since = s->since;
 	a->seed_first = s->first;
-	a->seed_done = 0;
+	a->seed_done = a->seed_unused = 0;
+	a->seed_leaves_out = false;
 	a->seed_start_ms = active_now_ms();
 	meter_begin(&a->seed_meter, a->seed_start_ms);
 	pthread_mutex_unlock(&a->lock);
@@ -404,10 +477,11 @@ static int run_session(struct active *a, bool settles)
 	int rc;
 
 	s.regions = (a->conf.sectors + s.region_sectors - 1) / s.region_sectors;
-	s.bits = calloc(2, (s.regions + 7) / 8 + 8);
+	s.bits = calloc(3, (s.regions + 7) / 8 + 8);
 	if (!s.bits)
 		return -ENOMEM;
 	s.told = s.bits + (s.regions + 7) / 8 + 8;
+	s.unused = s.told + (s.regions + 7) / 8 + 8;
 	begin(&s);
 	rc = take_set(&s);	/* for the total only; see the top of the file */
 	rc = rc ? rc : put_mark(&s, DAGTAP_STATE_SEED_BEGIN, &lsn);
@@ -420,7 +494,10 @@ static int run_session(struct active *a, bool settles)
 		pthread_mutex_unlock(&a->lock);
 		log_notice("store=%s seed begins since lsn=%llu bytes=%llu", a->name,
 			   (unsigned long long)s.since, (unsigned long long)s.total);
+		s.begin = lsn;
 		rc = take_set(&s);
+		if (!rc)
+			ask_unused(&s);
 	}
 	rc = rc ? rc : seed_regions(&s);
 	rc = rc ? rc : put_mark(&s, DAGTAP_STATE_SEED_END, &lsn);
@@ -431,8 +508,8 @@ static int run_session(struct active *a, bool settles)
 		give_up_session(&s, rc);
 	pthread_mutex_unlock(&a->lock);
 	if (!rc)
-		log_notice("store=%s seed ends bytes=%llu ms=%llu", a->name,
-			   (unsigned long long)a->seed_done,
+		log_notice("store=%s seed ends bytes=%llu unused=%llu ms=%llu", a->name,
+			   (unsigned long long)a->seed_done, (unsigned long long)a->seed_unused,
 			   (unsigned long long)(active_now_ms() - a->seed_start_ms));
 	return rc;
 }

@@ -178,7 +178,8 @@ int stores_mark(struct stores *ss, const uint8_t uuid[16], const char *name, uin
  *   last_generated_time, last_inspected_time, last_replayed_time (RFC 3339),
  *   log_bytes, space_left, in_sync, suspended, activation_blocked,
  *   replay_lag_seconds, truncation_lag_seconds, lag ("on", "off"), device, log_dir,
- *   seed_done, seed_total, seed_rate (of late), seed_rate_limit (0: none), seed_left_seconds, error, comment,
+ *   seed_done, seed_total, seed_unused (of seed_done, not read: no file system uses it),
+ *   seed_rate (of late), seed_rate_limit (0: none), seed_left_seconds, error, comment,
  *   branches (of this member: epoch, first_lsn, end_lsn, bytes);
  *   of a passive, by its member alone: lag_state ("held", "played-down", "none"),
  *   lag_cause (of replay/lag.h, "": none), replay_late_seconds (what may be replayed

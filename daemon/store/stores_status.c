@@ -197,6 +197,7 @@ static struct json_object *peer_obj(const struct group_store *st, const struct a
 	put_b(o, "in_sync", ps->in_sync);
 	put_u(o, "seed_done", k->seed_done);
 	put_u(o, "seed_total", k->seed_total);
+	put_u(o, "seed_unused", as->seeding ? as->seed_unused : 0);
 	put_f(o, "seed_rate", as->seed_rate);
 	put_u(o, "seed_rate_limit", as->seed_rate_limit);
 	put_f(o, "seed_left_seconds", as->seed_rate > 0 && k->seed_total > k->seed_done ?
@@ -271,6 +272,7 @@ static struct json_object *active_obj(const struct stores *ss, const struct grou
 	put_u(o, "seed_done", as->seed_done);
 	put_u(o, "seed_total", as->seed_total);
 	put_u(o, "seeds", as->seeds);
+	put_u(o, "seed_unused", as->seed_unused);
 	put_f(o, "seed_rate", as->seed_rate);
 	put_u(o, "seed_rate_limit", as->seed_rate_limit);
 	put_u(o, "loop_rounds", as->loop.rounds);

@@ -3,8 +3,8 @@
  * tap - where the log of a store comes from, behind an ops table: the module
  * (tap_kernel.c) or memory (tests/lib/tap_mem.c, same ABI).
  *
- * All calls return 0 or -errno. A tap belongs to one thread, except resync()
- * and mark(), which a seeding thread may call meanwhile.
+ * All calls return 0 or -errno. A tap belongs to one thread, except resync(),
+ * unused(), free_regions() and mark(), which a seeding thread may call meanwhile.
  */
 #ifndef DAG_TAP_H
 #define DAG_TAP_H
@@ -52,6 +52,15 @@ struct tap_ops {
 	int (*role)(struct tap *tap, struct dagtap_role_set *rs);
 	int (*mode)(struct tap *tap, const struct dagtap_mode_set *ms);
 	int (*resync)(struct tap *tap, uint64_t sector, uint32_t bytes, uint64_t *ret_lsn);
+	/* Log it as zeroes, if it was not changed behind since_lsn: DAGTAP_RESYNCF_UNUSED. */
+	int (*unused)(struct tap *tap, uint64_t sector, uint32_t bytes, uint64_t since_lsn,
+		      uint64_t *ret_lsn);
+	/*
+	 * Bits of the regions that the mounted file system does not use, and that it does
+	 * not use after a crash either: what freed them is in the log when this returns.
+	 * Blocks, until cancel_fd is readable. -errno: that cannot be told.
+	 */
+	int (*free_regions)(struct tap *tap, uint8_t *bits, int cancel_fd);
 	int (*mark)(struct tap *tap, struct dagtap_mark *mk);
 	int (*regions)(struct tap *tap, struct dagtap_regions *rg);
 	int (*restart)(struct tap *tap, struct dagtap_restart *rs);

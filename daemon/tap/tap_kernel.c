@@ -16,6 +16,7 @@
 #include "daemon/group/uuid.h"
 #include "daemon/log.h"
 #include "daemon/tap/dm.h"
+#include "daemon/tap/fsfree.h"
 #include "daemon/tap/tap.h"
 #include "kmod/core/metablock.h"
 #include "kmod/core/region.h"
@@ -272,6 +273,40 @@ static int kernel_resync(struct tap *tap, uint64_t sector, uint32_t bytes, uint6
 	return rc;
 }
 
+static int kernel_unused(struct tap *tap, uint64_t sector, uint32_t bytes, uint64_t since_lsn,
+			 uint64_t *ret_lsn)
+{
+	struct dagtap_resync rs = {
+		.sector = sector,
+		.bytes = bytes,
+		.flags = DAGTAP_RESYNCF_UNUSED,
+		.lsn = since_lsn,
+	};
+	int rc = xioctl(tap->fd, DAGTAP_IOC_RESYNC, &rs);
+
+	if (!rc)
+		*ret_lsn = rs.lsn;
+	return rc;
+}
+
+static int kernel_free_regions(struct tap *tap, uint8_t *bits, int cancel_fd)
+{
+	struct fsfree_ask ask = {
+		.name = tap->name,
+		.sectors = tap->view.hdr->dev_sectors,
+		.region_bytes = tap->view.hdr->region_bytes,
+		.cancel_fd = cancel_fd,
+	};
+	struct dm_dev dev;
+	int rc = dm_dev_get(tap->name, &dev);
+
+	if (rc || !dev.exists)
+		return rc ? rc : -ENODEV;
+	ask.major = dev.major;
+	ask.minor = dev.minor;
+	return fsfree_regions(&ask, bits);
+}
+
 static int kernel_mark(struct tap *tap, struct dagtap_mark *mk)
 {
 	return xioctl(tap->fd, DAGTAP_IOC_MARK, mk);
@@ -319,6 +354,8 @@ const struct tap_ops tap_kernel_ops = {
 	.role = kernel_role,
 	.mode = kernel_mode,
 	.resync = kernel_resync,
+	.unused = kernel_unused,
+	.free_regions = kernel_free_regions,
 	.mark = kernel_mark,
 	.regions = kernel_regions,
 	.restart = kernel_restart,

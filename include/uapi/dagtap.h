@@ -25,7 +25,7 @@
 #include <linux/ioctl.h>
 
 #define DAGTAP_ABI_MAJOR	1
-#define DAGTAP_ABI_MINOR	2
+#define DAGTAP_ABI_MINOR	3
 
 #define DAGTAP_ALIGN		64u
 #define DAGTAP_SECTOR		512u
@@ -288,12 +288,18 @@ struct dagtap_mode_set {
  * than a quarter of the ring would stay free for writers; -ESTALE: TRACKING;
  * -EPERM: not ACTIVE. The bit of a region whose LSN is unknown can be cleared
  * after RESYNC records covered it from its first to its last sector in order.
+ *
+ * With DAGTAP_RESYNCF_UNUSED nothing is read: nobody needs what the extent held at
+ * `lsn` (in), and RESYNC without a payload is logged, unless a record of one of its
+ * regions ends above that LSN, or may: -EBUSY. What is returned as lsn is good for the
+ * next extent of the same regions. Since ABI 1.3 (-EINVAL).
  */
+#define DAGTAP_RESYNCF_UNUSED	0x1u
 struct dagtap_resync {
 	__u64 sector;
 	__u32 bytes;		/* multiple of the logical block size, <= PAYLOAD_MAX */
-	__u32 flags;		/* 0 */
-	__u64 lsn;		/* out: LSN after the record */
+	__u32 flags;		/* DAGTAP_RESYNCF_* */
+	__u64 lsn;		/* out: LSN after the record; in: of UNUSED, else 0 */
 };
 
 /*

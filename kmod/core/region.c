@@ -179,6 +179,21 @@ void dagtap_region_resynced(struct dagtap_regionmap *map, __u64 sector, __u64 se
 	}
 }
 
+/*
+ * May a region of the extent have changed behind lsn? It keeps the end of its newest
+ * record when it is clean.
+ */
+bool dagtap_region_above(const struct dagtap_regionmap *map, __u64 sector, __u64 sectors,
+			 __u64 lsn)
+{
+	__u64 r, last = last_of(map, sector, sectors);
+
+	for (r = sector >> map->shift; r <= last; r++)
+		if (map->last_lsn[r] > lsn)
+			return true;
+	return false;
+}
+
 static __u64 block_end(const struct dagtap_regionmap *map, __u32 block)
 {
 	__u64 end = (__u64)(block + 1) * DAGTAP_BM_REGIONS;

@@ -54,6 +54,9 @@ void dagtap_region_fail(struct dagtap_regionmap *map, __u64 sector, __u64 sector
 void dagtap_region_resynced(struct dagtap_regionmap *map, __u64 sector, __u64 sectors,
 			    __u64 end_lsn);
 
+bool dagtap_region_above(const struct dagtap_regionmap *map, __u64 sector, __u64 sectors,
+			 __u64 lsn);
+
 __u64 dagtap_region_clear(struct dagtap_regionmap *map, __u32 block, __u64 lsn,
 			  bool dry_run);
 __u64 dagtap_region_forget(struct dagtap_regionmap *map, __u32 block);

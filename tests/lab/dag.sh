@@ -180,12 +180,13 @@ store_up()
 	"$dagctl" store create "$store" --device $lower "$@"
 }
 
-# copy_add: add this member's copy, once there is a store.
+# copy_add: add this member's copy, once there is a store. Cases compare devices, so it
+# is seeded with what nobody uses, too, unless copy_whole says off.
 copy_add()
 {
 	lab get store-made 180 >/dev/null &&
 		wait_for 30 store_known &&
-		"$dagctl" copy add "$store" --device $lower "$@"
+		"$dagctl" copy add "$store" --device $lower --whole "${copy_whole:-on}" "$@"
 }
 
 # copy_up: and wait until it is Healthy.

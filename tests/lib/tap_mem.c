@@ -592,6 +592,7 @@ HOST_CALLS(3)
 	.name = "memory", .format = mem_meta_format, .open = open_##n,		\
 	.close = mem_close, .fd = mem_fd, .view = mem_view, .ack = mem_ack,	\
 	.role = mem_role, .mode = mem_mode, .resync = mem_resync,		\
+	.unused = mem_unused, .free_regions = mem_free_regions,		\
 	.mark = mem_mark, .regions = mem_regions, .restart = mem_restart,	\
 	.info = mem_info, .lease = lease_##n,					\
 }

@@ -45,6 +45,11 @@ void tap_mem_crash_host(unsigned host);
 void tap_mem_fail_writes(struct tap_mem_dev *dev, unsigned n);
 /* Log only, leave the device alone: for benchmarks of what comes behind. */
 void tap_mem_skip_device(struct tap_mem_dev *dev, bool skip);
+/*
+ * What a file system on the device would say that it does not use, a bit for each
+ * region; the bits are the caller's. hangs: it does not answer.
+ */
+void tap_mem_unused(struct tap_mem_dev *dev, const uint8_t *bits, bool hangs);
 /* Bytes of the ring that no ack has freed: for loads that pace themselves. */
 uint64_t tap_mem_used(struct tap_mem_dev *dev);
 /* How often bits that no copy needs are looked for; default 200 ms. */

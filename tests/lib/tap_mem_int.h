@@ -77,6 +77,8 @@ struct mem_store {
 	uint32_t held, parked;
 	unsigned fail_writes;
 	bool skip_device;
+	const uint8_t *unused;		/* bits of regions; NULL: cannot be told */
+	bool unused_hangs;
 	struct dagtap_info stat;	/* only its counters */
 
 	/* wake-ups of the daemon */
@@ -123,6 +125,9 @@ int mem_role(struct tap *tap, struct dagtap_role_set *rs);
 int mem_mode(struct tap *tap, const struct dagtap_mode_set *ms);
 int mem_restart(struct tap *tap, struct dagtap_restart *rs);
 int mem_resync(struct tap *tap, uint64_t sector, uint32_t bytes, uint64_t *ret_lsn);
+int mem_unused(struct tap *tap, uint64_t sector, uint32_t bytes, uint64_t since_lsn,
+	       uint64_t *ret_lsn);
+int mem_free_regions(struct tap *tap, uint8_t *bits, int cancel_fd);
 int mem_mark(struct tap *tap, struct dagtap_mark *mk);
 int mem_regions(struct tap *tap, struct dagtap_regions *rg);
 

@@ -23,6 +23,16 @@ struct tap_mem_dev {
 
 static _Atomic unsigned clear_interval_ms = 200;
 
+void tap_mem_unused(struct tap_mem_dev *dev, const uint8_t *bits, bool hangs)
+{
+	struct mem_store *s = dev->s;
+
+	pthread_mutex_lock(&s->lock);
+	s->unused = bits;
+	s->unused_hangs = hangs;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void tap_mem_clear_interval(unsigned ms)
 {
 	clear_interval_ms = ms;

@@ -6,6 +6,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -351,6 +352,52 @@ int mem_resync(struct tap *tap, uint64_t sector, uint32_t bytes, uint64_t *ret_l
 	mem_wake(s);
 	free(buf);
 	return no_room(rc);
+}
+
+int mem_unused(struct tap *tap, uint64_t sector, uint32_t bytes, uint64_t since_lsn,
+	       uint64_t *ret_lsn)
+{
+	struct mem_store *s = tap->s;
+	struct dagtap_rec_spec spec = {
+		.type = DAGTAP_REC_RESYNC, .sector = sector, .sectors = bytes / 512,
+		.time_ns = mem_real_ns(),
+	};
+	int rc;
+
+	if (!bytes || bytes > DAGTAP_PAYLOAD_MAX || bytes % 512)
+		return -EINVAL;
+	if (sector >= s->sectors || bytes / 512 > s->sectors - sector)
+		return -ERANGE;
+	pthread_mutex_lock(&s->lock);
+	rc = may_log(s);
+	if (!rc && dagtap_region_above(&s->map, sector, spec.sectors, since_lsn))
+		rc = -EBUSY;
+	if (!rc)
+		rc = put_record(s, &spec, s->ring.size / 4, NULL, ret_lsn);
+	if (!rc)
+		dagtap_region_resynced(&s->map, sector, spec.sectors, *ret_lsn);
+	pthread_mutex_unlock(&s->lock);
+	mem_wake(s);
+	return no_room(rc);
+}
+
+int mem_free_regions(struct tap *tap, uint8_t *bits, int cancel_fd)
+{
+	struct mem_store *s = tap->s;
+	struct pollfd pfd = { .fd = cancel_fd, .events = POLLIN };
+	const uint8_t *unused;
+	bool hangs;
+
+	pthread_mutex_lock(&s->lock);
+	unused = s->unused;
+	hangs = s->unused_hangs;
+	pthread_mutex_unlock(&s->lock);
+	if (hangs)
+		return poll(&pfd, 1, -1) > 0 ? -ECANCELED : -errno;
+	if (!unused)
+		return -EOPNOTSUPP;
+	memcpy(bits, unused, (s->map.nr + 7) / 8);
+	return 0;
 }
 
 int mem_mark(struct tap *tap, struct dagtap_mark *mk)

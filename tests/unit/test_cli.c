@@ -118,6 +118,7 @@ Test(cli, every_verb)
 	       "{\"store\":\"pg\",\"member\":\"n2\",\"replication_only\":true}");
 	expect("copy remove pg --member n2", "{\"store\":\"pg\",\"member\":\"n2\"}");
 	expect("copy seed pg --member n2 --rate 1MiB/s", "{\"store\":\"pg\",\"member\":\"n2\",\"rate\":1048576}");
+	expect("copy set pg --member n2 --whole off", "{\"store\":\"pg\",\"member\":\"n2\",\"whole\":\"off\"}");
 	expect("store set pg --seed-rate none", "{\"store\":\"pg\",\"seed_rate\":0}");
 	expect("copy seed pg --member n2 --wait", "{\"store\":\"pg\",\"member\":\"n2\",\"wait\":true}");
 	expect("test", "{}");

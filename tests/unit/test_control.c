@@ -299,6 +299,8 @@ Test(control, copies)
 	cr_assert_eq(ask(1, "copy.seed", "{\"store\":\"pg\",\"member\":\"node1\"}", NULL), -EBUSY);
 	cr_assert_eq(ask(1, "copy.seed", "{\"store\":\"pg\",\"member\":\"node2\",\"rate\":-1}", NULL),
 		     -EINVAL);
+	cr_assert_eq(ask(1, "copy.seed", "{\"store\":\"pg\",\"member\":\"node2\",\"whole\":\"yes\"}",
+			 NULL), -EINVAL);
 	cr_assert_eq(ask(1, "copy.set", "{\"store\":\"pg\",\"member\":\"node2\",\"rate\":1048576}",
 			 NULL), 0, "%s", message);
 	cr_assert_eq(ask(1, "copy.set", "{\"store\":\"pg\",\"member\":\"node1\",\"rate\":1048576}",

@@ -49,6 +49,27 @@ static bool dirty(__u64 r)
 	return bits[0] >> (r & 7) & 1;
 }
 
+/* A region that is clean keeps its newest LSN, one that is unknown may have any. */
+Test(core_region, above_asks_for_what_was_last_written, .init = setup, .fini = teardown)
+{
+	cr_assert(!dagtap_region_above(&map, 0, SPR * 100 - 8, 0), "never written");
+	dagtap_region_mark(&map, SPR * 3, 1);
+	dagtap_region_touch(&map, SPR * 3, 1, 640);
+	cr_assert(dagtap_region_above(&map, SPR * 3 + 5, 1, 639), "anywhere in the region");
+	cr_assert(!dagtap_region_above(&map, SPR * 3, 1, 640));
+	cr_assert(dagtap_region_above(&map, 0, SPR * 5, 639), "in any of them");
+	cr_assert(!dagtap_region_above(&map, SPR * 4, SPR, 0), "the next one");
+	sync_block(0);
+	dagtap_region_clear(&map, 0, 640, false);
+	cr_assert(!dirty(3));
+	cr_assert(dagtap_region_above(&map, SPR * 3, 1, 639), "clean, and written all the same");
+	dagtap_region_mark(&map, SPR * 3, 1);
+	dagtap_region_unknown(&map, SPR * 3, 1);
+	cr_assert(dagtap_region_above(&map, SPR * 3, 1, UINT64_MAX - 1));
+	dagtap_region_fail(&map, SPR * 9, 1);
+	cr_assert(dagtap_region_above(&map, SPR * 9, 1, UINT64_MAX - 1));
+}
+
 Test(core_region, forgets_everything, .init = setup, .fini = teardown)
 {
 	__u8 bits[DAGTAP_BM_BYTES];

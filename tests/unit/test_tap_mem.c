@@ -480,6 +480,33 @@ Test(tap_mem, resync_of_zeroes_carries_none)
 	free(buf);
 }
 
+/* Nobody uses it, and nobody has written to it since: it goes into the log unread. */
+Test(tap_mem, what_is_unused_is_logged_unless_it_was_written)
+{
+	uint8_t *buf = noise(5, 4096);
+	uint64_t since, lsn, next;
+
+	activate(1);
+	cr_assert_eq(tap_mem_write(dev, 0, buf, 4096, false), 0);
+	cr_assert_eq(tap_mem_write(dev, 300, buf, 4096, false), 0);
+	since = info().commit_lsn;
+	cr_assert_eq(ops->unused(tap, 0, REGION / 2, since, &lsn), 0);
+	cr_assert_eq(lsn, since + sizeof(struct dagtap_rec));
+	cr_assert_eq(ops->unused(tap, REGION / 1024, REGION / 2, since, &next), -EBUSY,
+		     "its own record stands above");
+	cr_assert_eq(ops->unused(tap, REGION / 1024, REGION / 2, lsn, &next), 0);
+	cr_assert_eq(ops->unused(tap, 256, REGION, since - 64, &lsn), -EBUSY, "written behind that");
+	cr_assert_eq(tap_mem_write(dev, 20, buf, 4096, false), 0);
+	cr_assert_eq(ops->unused(tap, 0, REGION, next, &lsn), -EBUSY, "written since");
+	cr_assert_eq(tap_mem_discard(dev, 1000, 8), 0);
+	cr_assert_eq(ops->unused(tap, 896, REGION, since, &lsn), -EBUSY, "discarded since");
+	cr_assert_eq(ops->unused(tap, 0, 100, since, &lsn), -EINVAL);
+	cr_assert_eq(ops->unused(tap, SECTORS, 4096, since, &lsn), -ERANGE);
+	copy_follow(true);
+	cr_assert_eq(ops->unused(tap, 2048, 2 << 20, since, &lsn), -EINVAL, "too large");
+	free(buf);
+}
+
 Test(tap_mem, full_ring_then_tracking_then_restart)
 {
 	uint8_t *buf = noise(9, 1 << 20);
