@@ -227,9 +227,11 @@ int cmd_copy_set(struct cmd *cmd)
 	if (cmd->json)
 		print_json(res);
 	else
-		printf("copy %s\\%s: replay lag %s, truncation lag %s, %s\n",
+		printf("copy %s\\%s: replay lag %s, truncation lag %s, %s; seeded %s%s\n",
 		       obj_str(cmd->params, "store"), obj_str(res, "member"), replay, truncation,
-		       obj_bool(res, "lag_off") ? "off" : "on");
+		       obj_bool(res, "lag_off") ? "off" : "on",
+		       obj_bool(res, "seed_whole") ? "whole" : "without what is not used",
+		       obj_int(res, "seed_rate") ? ", at a rate of its own" : "");
 	json_object_put(res);
 	return EXIT_SUCCESS;
 }

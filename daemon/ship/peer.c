@@ -619,6 +619,7 @@ static void take_over(struct peer *p)
 		   log ? "log" : full ? "full" :
 		   w->resume == DAG_RESUME_BRANCH ? "branch" : "regions");
 	p->seeded = c->missing && seeder_serves(a, w, p->set.id, p->seed_whole);
+	p->seed_begun |= p->seeded;
 	if (c->missing && !p->seeded)
 		seeder_want(a, c->missing_since, seeder_first(a, w));
 	arm_recv(p);

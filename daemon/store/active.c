@@ -143,6 +143,18 @@ static void drop_missing(struct active *a, struct group_store *st)
 	}
 }
 
+/* How its seed is to go. A rate that is new holds until a seed that goes by it has ended. */
+static void take_seed(const struct active *a, struct peer *p, const struct group_copy *cp)
+{
+	if (p->seed_request != cp->seed_request)
+		p->seed_begun = false;
+	else if (!p->seed_rate && cp->seed_rate)
+		p->seed_begun = p->seeded && a->w.copy[p->slot].missing;
+	p->seed_request = cp->seed_request;
+	p->seed_rate = cp->seed_rate;
+	p->seed_whole = cp->seed_whole;
+}
+
 static void set_mode(struct active *a, const struct group_store *st)
 {
 	struct dagtap_mode_set ms = {
@@ -184,10 +196,7 @@ void active_update(struct active *a, const struct group_state *cgs)
 		if (!p || active_addr(m, &p->addr, &p->addrlen))
 			continue;
 		p->wanted = !cp->suspended && !m->stopped;
-		p->seed_rate = cp->seed_rate;
-		p->seed_whole = cp->seed_whole;
-		p->seed_begun &= p->seed_request == cp->seed_request;
-		p->seed_request = cp->seed_request;
+		take_seed(a, p, cp);
 		a->w.copy[p->slot].in_use = true;
 		/* Only change_sync() lets acks go on without a copy: this state may be
 		 * older than what it has agreed on. */

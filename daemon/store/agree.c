@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The thread of an active copy that asks the group: changes of the in-sync set, the
- * end of what was asked for of one seed, and the next epoch. The engine may take its time, or not answer at all; nobody
- * but the commits that must wait for the answer waits with it.
+ * The thread of an active copy that asks the group: changes of the in-sync set, the end
+ * of what was asked for of one seed, and the next epoch. The engine may take its time, or
+ * not answer at all; nobody but the commits that must wait for the answer waits with it.
  */
 #include <errno.h>
 #include <stdio.h>

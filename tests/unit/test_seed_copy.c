@@ -54,6 +54,12 @@ static int set_store_rate(struct group_store *st, void *ctx)
 	return 0;
 }
 
+static int set_copy_rate(struct group_store *st, void *ctx)
+{
+	st->copies[1].seed_rate = *(uint64_t *)ctx;
+	return 0;
+}
+
 static int seed_at_rate(struct group_store *st, void *ctx)
 {
 	st->copies[1].seed_rate = *(uint64_t *)ctx;
@@ -143,6 +149,16 @@ Test(seed_copy, the_rate_of_one_seed_ends_with_it)
 	cr_assert_eq(st.copies[1].seed_rate, 0);
 	cr_assert_eq(st.seed_rate, 64 << 10);
 	cr_assert_eq(cluster_equal(&cl, 0, 1, 20000), 0);
+	/* one that is set beforehand waits for the seed */
+	cr_assert_eq(cluster_edit(&cl, set_copy_rate, &fast), 0);
+	cluster_nap(1500);
+	cr_assert_eq(cluster_store(&cl).copies[1].seed_rate, fast);
+	before = seeds();
+	cr_assert_eq(cluster_edit(&cl, seed_at_rate, &fast), 0);
+	begun(before);
+	for (int i = 0; i < 1500 && cluster_store(&cl).copies[1].seed_rate; i++)
+		cluster_nap(10);
+	cr_assert_eq(cluster_store(&cl).copies[1].seed_rate, 0);
 	stop();
 }
 
@@ -267,14 +283,15 @@ static void same_where_written(void)
 /* A zero in the wrong place of the log would wipe out what was written. */
 Test(seed_copy, what_is_written_meanwhile_is_not_left_out)
 {
-	uint64_t left_out = 0;
+	bool raced = false;
+	uint64_t left_out;
 	unsigned seed = 3;
 	pthread_t t;
 
 	start(2, 2);
 	use_little(false);
 	healthy();
-	rate(24 << 20);
+	rate(12 << 20);
 	for (unsigned round = 0; round < 4; round++) {
 		uint64_t before = seeds();
 
@@ -288,10 +305,10 @@ Test(seed_copy, what_is_written_meanwhile_is_not_left_out)
 		pthread_join(t, NULL);
 		healthy();
 		left_out = cluster_u64(&cl, 0, 0, "seed_unused");
-		cr_assert_lt(left_out, UNUSED_MIB << 20, "nothing was written in time");
-		cr_assert_gt(left_out, 0);
+		raced |= left_out && left_out < UNUSED_MIB << 20;
 		same_where_written();
 	}
+	cr_assert(raced, "nothing was written in time, or everywhere");
 	stop();
 }
 
