@@ -371,6 +371,31 @@ static bool is_gone(struct turn *t, const struct etcd_member *em)
 		silent_ms(t->ee, name, false) > TEND_SILENT_MS);
 }
 
+/* One that etcd counts and the group does not. */
+static const struct etcd_member *removed(struct turn *t)
+{
+	char url[ETCD_URL_MAX];
+	unsigned i;
+
+	for (i = 0; i < t->ms.nr; i++)
+		if (!peer_url_of(&t->gs, name_of(t, &t->ms.list[i]), url))
+			return &t->ms.list[i];
+	return NULL;
+}
+
+/*
+ * The new one first, so that the votes do not become fewer. etcd adds nobody while one
+ * that it counts is dead: if that is one which was removed from the group, it goes first
+ * after all. (etcd lets no vote go that the majority needs.)
+ */
+static int give_for(struct turn *t, const char *name)
+{
+	const struct etcd_member *em = removed(t);
+	int r = give(t, name);
+
+	return r < 0 && em ? take_away(t, em) : r;
+}
+
 static int step(struct turn *t, const struct quorum_plan *plan)
 {
 	char have[ETCD_MEMBERS_MAX][64], name[64];
@@ -388,7 +413,7 @@ static int step(struct turn *t, const struct quorum_plan *plan)
 					 name_of(t, &t->ms.list[i]));
 	r = quorum_step(plan, (const char (*)[64])have, nr, name);
 	if (r > 0)
-		return give(t, name);
+		return give_for(t, name);
 	for (i = 0; r < 0 && i < t->ms.nr; i++)
 		if (!strcmp(name_of(t, &t->ms.list[i]), name))
 			return take_away(t, &t->ms.list[i]);
