@@ -56,8 +56,8 @@ void print_members(struct json_object *members, struct json_object *invited)
 		}
 		if (obj_get(mb, "rtt_ms"))
 			snprintf(rtt, sizeof(rtt), "%.1f ms", obj_double(mb, "rtt_ms"));
-		snprintf(note, sizeof(note), "%s%s", obj_bool(mb, "founder") ? "founder " : "",
-			 obj_str(mb, "error"));
+		snprintf(note, sizeof(note), "%s%s%s", obj_bool(mb, "founder") ? "founder " : "",
+			 obj_bool(mb, "authority") ? "authority " : "", obj_str(mb, "error"));
 		table_row(tb, (const char *[]){ obj_str(mb, "name"), obj_str(mb, "address"), port,
 			  state_of(mb), seen, rtt,
 			  obj_str(mb, "version"), note });
@@ -137,8 +137,9 @@ int cmd_member_remove(struct cmd *cmd)
 	else if (obj_bool(res, "invitation"))
 		printf("invitation of %s taken back\n", name);
 	else
-		printf("member %s removed%s\n", name, obj_bool(res, "told") ? "" :
-		       "; it does not answer and does not know it yet");
+		printf("member %s removed%s%s\n", name, obj_bool(res, "told") ? "" :
+		       "; it does not answer and does not know it yet", obj_bool(res, "revoked") ? "" :
+		       "; its certificate is NOT revoked: see dagctl events list --kind alert");
 	json_object_put(res);
 	return EXIT_SUCCESS;
 }

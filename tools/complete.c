@@ -11,7 +11,7 @@
 static const char event_kinds[] =
 	"activation|alert|move|move-at|mount|dismount|address|step-failed|step-lost|fence|lease-lost|member-join|"
 	"member-remove|member-set|group-stop|group-start|group-restore|witness-remove|maintenance|"
-	"redistribute|store-create|store-remove|store-set|copy-add|copy-remove|copy-suspend|"
+	"authority|redistribute|store-create|store-remove|store-set|copy-add|copy-remove|copy-suspend|"
 	"copy-resume|copy-seed|redundancy|network|peer|refused|tap|daemon|overflow";
 
 static void offer(const char *candidate, const char *typed)

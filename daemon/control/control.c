@@ -16,11 +16,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/control_int.h"
 #include "daemon/control/history.h"
 #include "daemon/control/group_addr.h"
 #include "daemon/control/handover.h"
 #include "daemon/control/health_watch.h"
+#include "daemon/control/invite.h"
 #include "daemon/control/manager.h"
 #include "daemon/control/networks.h"
 #include "daemon/control/serve_metrics.h"
@@ -29,6 +31,7 @@
 #include "daemon/watchdog.h"
 
 #define LEAVE_MS	20000	/* no store is begun with after that */
+#define CAST_OUT_MS	5000	/* no majority answered for so long */
 
 struct stores *control_use(struct rpc_call *call)
 {
@@ -326,9 +329,10 @@ static bool stop_stores(struct control *ct, struct group_state *gs)
 }
 
 /* The founder has taken this member out of the group. */
-static void leave_group(struct control *ct, const char *group)
+static void leave_group(struct control *ct, const char *group, bool refused)
 {
-	static const char *const files[] = { "member.key", "member.crt", "ca.crt", "ca.key" };
+	static const char *const files[] = { "member.key", "member.crt", "ca.crt", "ca.key",
+					     "crl.pem" };
 	struct group_state none = { .generation = 0 };	/* no key: silence */
 	char path[400];
 	size_t i;
@@ -339,7 +343,7 @@ static void leave_group(struct control *ct, const char *group)
 	group_addr_apply(ct, NULL);
 	drop_stores(ct);
 	/* it may take a while until the engine lets it go; it is asked again (voters.c) */
-	if (ct->engine->ops->forget(ct->engine)) {
+	if (ct->engine->ops->forget(ct->engine, refused)) {
 		log_info("group=%s member=%s msg=\"removed, the engine is not done with it yet\"",
 			 group, ct->cf->member);
 		return;
@@ -350,6 +354,30 @@ static void leave_group(struct control *ct, const char *group)
 		if (unlink(path) && errno != ENOENT)
 			log_warn("file=%s msg=\"not removed\" err=\"%m\"", path);
 	}
+	invite_drop_all(ct);
+	ct->crl[0] = '\0';
+	__atomic_store_n(&ct->refused, false, __ATOMIC_RELEASE);
+}
+
+void control_refused(struct control *ct, const char *member)
+{
+	if (!__atomic_exchange_n(&ct->refused, true, __ATOMIC_ACQ_REL))
+		log_warn("member=%s says=\"our certificate is revoked\"", member);
+}
+
+/*
+ * Removed while it was away: nobody lets it read that any more, but a member said so in
+ * the handshake. A majority that answers is believed before that.
+ */
+static bool is_cast_out(struct control *ct, const struct group_state *gs)
+{
+	struct engine_health h = { .age_ms = 0 };
+
+	if (!__atomic_load_n(&ct->refused, __ATOMIC_ACQUIRE) || strcmp(gs->engine, "etcd") ||
+	    gs->engine_url[0] || peer_now_ns() - ct->started_ns < CAST_OUT_MS * 1000000ull)
+		return false;
+	ct->engine->ops->health(ct->engine, &h);
+	return h.age_ms < 0 || h.age_ms > CAST_OUT_MS;
 }
 
 static void apply_state(struct control *ct, struct group_state *gs)
@@ -373,7 +401,13 @@ static void apply_state(struct control *ct, struct group_state *gs)
 		return;
 	}
 	if (!gs->unconfirmed && !group_find_member(gs, ct->cf->member)) {
-		leave_group(ct, gs->name);
+		leave_group(ct, gs->name, false);
+		return;
+	}
+	if (is_cast_out(ct, gs)) {
+		history_add(ct->history, "member-remove", "", NULL, "this member was removed while it "
+			    "was away: its certificate is revoked");
+		leave_group(ct, gs->name, true);
 		return;
 	}
 	beat(ct, gs);
@@ -395,6 +429,7 @@ static void apply_state(struct control *ct, struct group_state *gs)
 	}
 	if (r)
 		return;
+	authority_apply(ct, gs);
 	/* nothing is opened or closed by what may be an old state */
 	if (!gs->unconfirmed && !stopped)
 		stores_apply(ct->stores, gs);

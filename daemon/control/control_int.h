@@ -49,6 +49,9 @@ struct control {
 	pthread_rwlock_t use;
 	struct stores *stores;		/* NULL: no group */
 	struct creds *creds;
+	char crl[GROUP_CRL_MAX];	/* taken by creds; the apply thread's */
+	uint64_t authority_next_ns;	/* not asked for before; CLOCK_BOOTTIME, atomic */
+	bool refused;			/* another member calls our certificate revoked; atomic */
 	uint64_t generation;		/* that the stores were made in; the apply thread's */
 	bool stopped;			/* group stop: no stores here; with `use` */
 
@@ -84,6 +87,7 @@ struct rpc_call {
 	struct json_object *params;	/* rq's */
 	const char *peer;		/* member that asks; NULL: UNIX socket */
 	bool read_only;			/* came over the read-only socket */
+	bool sealed;			/* came by TLS: nobody else reads the answer */
 	/* Send a progress line; -errno when the asker is gone. NULL: nobody listens. */
 	int (*send)(void *out, const char *line);
 	void *out;
@@ -103,6 +107,9 @@ void control_changed(void *ctx);
 void control_wait_applied(struct control *ct);
 /* May stores be activated here (datacenter activation mode)? */
 void control_allow(struct control *ct, bool may);
+/* Another member has refused our certificate as revoked. The voters' thread has `apply`
+ * look at it each second, as long as it is so. */
+void control_refused(struct control *ct, const char *member);
 /* NULL: the group has no key for them. */
 struct heartbeats *control_heartbeats(struct control *ct);
 /* Does the member answer now? */
@@ -136,7 +143,7 @@ void serve_tcp_listen(struct control *ct, struct group_state *gs);
 /* ---- dispatch.c ---- */
 /* Answer one line with lines through send(). Returns send()'s result. */
 int dispatch_line(struct control *ct, const char *line, size_t len, const char *peer,
-		  bool read_only, int (*send)(void *out, const char *line), void *out);
+		  bool read_only, bool sealed, int (*send)(void *out, const char *line), void *out);
 /* Set call->err and return code. */
 int call_fail(struct rpc_call *call, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -163,6 +170,7 @@ struct peer_view {
 	char error[256];
 	char version[32];
 	uint64_t digest;
+	bool authority;			/* it holds it, as it says */
 };
 void peers_view(struct control *ct, const char *member, struct peer_view *ret);
 
@@ -172,6 +180,9 @@ uint64_t peer_now_ns(void);			/* CLOCK_BOOTTIME */
 /* A connection to this member, greeted. err: why not. */
 int peer_open(struct control *ct, const struct group_member *mb, struct stream **ret,
 	      char *err, size_t errlen);
+/* The same by TLS, whatever the policy is. */
+int peer_open_sealed(struct control *ct, const struct group_member *mb, struct stream **ret,
+		     char *err, size_t errlen);
 /*
  * One request, one answer; progress lines are passed to call's asker (call: NULL
  * is fine). Returns 0 with the result, or the other side's error with its message.
@@ -192,7 +203,8 @@ int peer_line_call(struct peer_line *pl, struct rpc_call *call, const char *meth
 void peer_line_close(struct control *ct, struct peer_line *pl);	/* NULL is fine */
 /* Push our state to one member and take what it has, now. */
 int peer_exchange(struct rpc_call *call, const char *member, unsigned timeout_ms);
-/* Push our state, which does not name it any more, to a former member. */
+/* Push our state, which does not name it any more, to a former member, whose
+ * certificate is revoked by now. */
 int peer_tell_removed(struct rpc_call *call, const struct group_member *mb);
 
 /* ---- invite.c: invitations of hosts that are not members yet ---- */
@@ -279,5 +291,6 @@ int verb_network_status(struct rpc_call *call, struct json_object **ret);
 int verb_status(struct rpc_call *call, struct json_object **ret);
 int verb_peer_heartbeat(struct rpc_call *call, struct json_object **ret);
 int verb_peer_state(struct rpc_call *call, struct json_object **ret);
+int verb_peer_authority(struct rpc_call *call, struct json_object **ret);
 
 #endif

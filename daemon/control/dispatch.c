@@ -3,8 +3,9 @@
  * dispatch - from a line of the protocol to the handler, here or on the member
  * that can do it.
  *
- * Any member answers for the group: what changes the group goes to its founder,
- * what changes a store to its active member, what concerns a copy's host to that
+ * Any member answers for the group: what changes the group is done here where a quorum
+ * agrees, else by the founder; what needs the group's authority goes to one that holds
+ * it, what changes a store to its active member, what concerns a copy's host to that
  * host. A request is passed on twice at most; more means that the members do not
  * yet agree on who that is.
  */
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/control_int.h"
 #include "daemon/group/uuid.h"
 
@@ -23,8 +25,9 @@
 #define FORWARD_LONG_MS		3600000
 
 enum where {
-	W_HERE, W_FOUNDER, W_ACTIVE, W_MEMBER,
+	W_HERE, W_ACTIVE, W_MEMBER,
 	W_GROUP,	/* here where a quorum agrees, else the founder */
+	W_AUTHORITY,	/* here, or who holds the authority; the founder without a quorum */
 	W_STORE,	/* its active member; here, if that is silent and a quorum agrees */
 };
 
@@ -41,14 +44,14 @@ static const struct method {
 } methods[] = {
 	{ "group.create", W_HERE, M_LOCAL, verb_group_create },
 	{ "group.join", W_HERE, M_LOCAL, verb_group_join },
-	{ "group.set", W_FOUNDER, 0, verb_group_set },
+	{ "group.set", W_GROUP, 0, verb_group_set },
 	{ "group.show", W_HERE, M_READ, verb_group_show },
-	{ "witness.set", W_FOUNDER, 0, verb_witness_set },
+	{ "witness.set", W_AUTHORITY, 0, verb_witness_set },
 	{ "witness.show", W_HERE, M_READ, verb_witness_show },
-	{ "witness.remove", W_GROUP, 0, verb_witness_remove },
-	{ "member.add", W_FOUNDER, 0, verb_member_add },
+	{ "witness.remove", W_AUTHORITY, 0, verb_witness_remove },
+	{ "member.add", W_AUTHORITY, 0, verb_member_add },
 	{ "member.list", W_HERE, M_READ, verb_member_list },
-	{ "member.remove", W_GROUP, 0, verb_member_remove },
+	{ "member.remove", W_AUTHORITY, 0, verb_member_remove },
 	{ "member.set", W_GROUP, 0, verb_member_set },
 	{ "member.maintenance", W_HERE, 0, verb_member_maintenance },
 	{ "group.stop", W_HERE, M_LONG, verb_group_stop },
@@ -96,13 +99,14 @@ static const struct method {
 	{ "health.test", W_HERE, M_READ, verb_health_test },
 	{ "health.local", W_HERE, M_READ, verb_health_local },
 	{ "network.list", W_HERE, M_READ, verb_network_list },
-	{ "network.set", W_FOUNDER, 0, verb_network_set },
+	{ "network.set", W_GROUP, 0, verb_network_set },
 	{ "network.rediscover", W_HERE, 0, verb_network_rediscover },
 	{ "network.rescan", W_HERE, M_PEER, verb_network_rescan },
 	{ "network.status", W_MEMBER, M_READ, verb_network_status },
 	{ "status", W_HERE, M_READ, verb_status },
 	{ "peer.heartbeat", W_HERE, M_PEER, verb_peer_heartbeat },
 	{ "peer.state", W_HERE, M_PEER, verb_peer_state },
+	{ "peer.authority", W_HERE, M_PEER, verb_peer_authority },
 };
 
 int call_fail(struct rpc_call *call, int code, const char *fmt, ...)
@@ -197,10 +201,10 @@ static int resolve(struct rpc_call *call, const struct method *m, char ret[64])
 	if (r)
 		return r;
 	quorum = !strcmp(gs.engine, "etcd");
-	if (m->where == W_FOUNDER || (m->where == W_GROUP && !quorum)) {
-		name = gs.founder;
-	} else if (m->where == W_GROUP) {
-		name = NULL;
+	if (m->where == W_GROUP) {
+		name = quorum ? NULL : gs.founder;
+	} else if (m->where == W_AUTHORITY) {
+		authority_place(call->ct, &gs, ret);
 	} else if (m->where == W_ACTIVE || m->where == W_STORE) {
 		st = call_store(call, &gs);
 		name = st ? st->active : NULL;
@@ -274,12 +278,12 @@ int dispatch_call(struct rpc_call *call, const char *method, struct json_object 
 }
 
 int dispatch_line(struct control *ct, const char *line, size_t len, const char *peer,
-		  bool read_only, int (*send)(void *out, const char *line), void *out)
+		  bool read_only, bool sealed, int (*send)(void *out, const char *line), void *out)
 {
 	struct json_object *result = NULL;
 	struct rpc_request rq = { .id = 0 };
 	struct rpc_call call = { .ct = ct, .rq = &rq, .peer = peer, .read_only = read_only,
-				 .send = send, .out = out };
+				 .sealed = sealed, .send = send, .out = out };
 	char *answer;
 	int r;
 

@@ -8,7 +8,8 @@
  * thread writes. What does not fit into its queue is counted and said so.
  *
  * Kinds: activation, alert, move, move-at, mount, dismount, address, step-failed, step-lost,
- * fence, lease-lost, member-join, member-remove, member-set, group-set, maintenance, redistribute,
+ * fence, lease-lost, member-join, member-remove, authority, member-set, group-set, maintenance,
+ * redistribute,
  * store-create, store-remove, store-set, copy-add, copy-remove, copy-suspend,
  * copy-resume, copy-seed, copy-set, copy-open, copy-close, lag, branch-drop, redundancy,
  * network, peer, refused, tap, daemon, overflow.

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/control_int.h"
 #include "daemon/control/history.h"
 #include "daemon/group/state_json.h"
@@ -232,10 +233,39 @@ int invite_drop(struct control *ct, const char *member)
 	return r;
 }
 
-/* ---- the founder's listener --------------------------------------------- */
-
-static void fill_witness(struct group_witness *wt, const struct group_member *mb)
+void invite_drop_all(struct control *ct)
 {
+	struct invites *iv = ct->invites;
+
+	pthread_mutex_lock(&iv->lock);
+	if (iv->nr) {
+		iv->nr = 0;
+		save(iv);
+	}
+	pthread_mutex_unlock(&iv->lock);
+}
+
+/* ---- the listener --------------------------------------------------------- */
+
+/* Who is let in, with the serial number of what was signed for it. */
+struct entry {
+	struct control *ct;
+	const struct group_member *mb;
+};
+
+/* What it had before is revoked: it has lost it, or it would not ask for another. */
+static void supersede(const struct entry *en, struct group_state *gs, const char *former)
+{
+	if (strcmp(former, en->mb->serial))
+		authority_revoke(en->ct, gs, former);
+}
+
+static void fill_witness(const struct entry *en, struct group_state *gs, struct group_witness *wt)
+{
+	const struct group_member *mb = en->mb;
+
+	supersede(en, gs, wt->serial);
+	snprintf(wt->serial, sizeof(wt->serial), "%s", mb->serial);
 	snprintf(wt->name, sizeof(wt->name), "%s", mb->name);
 	snprintf(wt->address, sizeof(wt->address), "%s", mb->address);
 	wt->port = mb->port;
@@ -244,10 +274,13 @@ static void fill_witness(struct group_witness *wt, const struct group_member *mb
 /* One that was a member before stays what it was, above all a voter of the engine. */
 static int edit_add(struct group_state *gs, void *ctx)
 {
-	const struct group_member *mb = ctx;
+	const struct entry *en = ctx;
+	const struct group_member *mb = en->mb;
 	struct group_member *there = group_find_member(gs, mb->name);
 
 	if (there) {
+		supersede(en, gs, there->serial);
+		memcpy(there->serial, mb->serial, sizeof(there->serial));
 		memcpy(there->address, mb->address, sizeof(there->address));
 		memcpy(there->site, mb->site, sizeof(there->site));
 		there->port = mb->port;
@@ -263,25 +296,27 @@ static int edit_add(struct group_state *gs, void *ctx)
 
 static int edit_add_witness(struct group_state *gs, void *ctx)
 {
-	const struct group_member *mb = ctx;
+	const struct entry *en = ctx;
+	const struct group_member *mb = en->mb;
 	struct group_witness *wt = &gs->witness;
 
 	if (group_find_member(gs, mb->name) || !strcmp(gs->alternate.name, mb->name) ||
 	    (wt->name[0] && strcmp(wt->name, mb->name)))
 		return -EEXIST;
-	fill_witness(wt, mb);
+	fill_witness(en, gs, wt);
 	return 0;
 }
 
 static int edit_add_alternate(struct group_state *gs, void *ctx)
 {
-	const struct group_member *mb = ctx;
+	const struct entry *en = ctx;
+	const struct group_member *mb = en->mb;
 	struct group_witness *wt = &gs->alternate;
 
 	if (group_find_member(gs, mb->name) || !strcmp(gs->witness.name, mb->name) ||
 	    (wt->name[0] && strcmp(wt->name, mb->name)))
 		return -EEXIST;
-	fill_witness(wt, mb);
+	fill_witness(en, gs, wt);
 	return 0;
 }
 
@@ -315,13 +350,13 @@ static int redeem(struct invites *iv, const char *secret, const char *member, co
 		*ret_as = iv->list[at].as;
 		remove_at(iv, at);
 		r = save(iv);
-		*ret_why = "the founder cannot write its state directory";
+		*ret_why = "who invited it cannot write its state directory";
 	}
 	pthread_mutex_unlock(&iv->lock);
 	return r;
 }
 
-static struct json_object *welcome(struct control *ct, const struct group_member *mb, enum invite_as as,
+static struct json_object *welcome(struct control *ct, struct group_member *mb, enum invite_as as,
 				   const char *csr, const char **ret_why)
 {
 	static int (*const edits[])(struct group_state *gs, void *ctx) = {
@@ -329,12 +364,13 @@ static struct json_object *welcome(struct control *ct, const struct group_member
 		[INVITE_WITNESS] = edit_add_witness,
 		[INVITE_ALTERNATE] = edit_add_alternate,
 	};
+	struct entry en = { ct, mb };
 	struct json_object *obj = NULL;
 	struct group_state gs;
 	char err[256], *crt = NULL, *ca = NULL;
 	int r;
 
-	*ret_why = "the founder failed; see its log";
+	*ret_why = "who invited it failed; see the log there";
 	r = group_state_init(&gs);
 	if (r)
 		return NULL;
@@ -342,9 +378,11 @@ static struct json_object *welcome(struct control *ct, const struct group_member
 	if (!r)
 		r = creds_sign(ct->creds_dir, gs.uuid, mb->name, mb->address, csr, CRT_DAYS, &crt);
 	if (!r)
+		r = creds_serial(crt, mb->serial);
+	if (!r)
 		r = creds_ca_pem(ct->creds_dir, &ca);
 	if (!r)
-		r = ct->engine->ops->txn_group(ct->engine, edits[as], (void *)mb, err,
+		r = ct->engine->ops->txn_group(ct->engine, edits[as], &en, err,
 					       sizeof(err));
 	if (!r)
 		r = ct->engine->ops->snapshot(ct->engine, &gs);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * invite - invitations of hosts: one-time tokens that the founder gives out.
+ * invite - invitations of hosts: one-time tokens that a member gives out which holds the
+ * group's authority; the host joins there.
  *
  * A token is dag1/GROUP-UUID/MEMBER/ADDRESS/PORT/CA-FINGERPRINT/SECRET. Only the
  * secret's SHA-256 is kept (state_dir/invites.json); it is good once and for
@@ -43,5 +44,7 @@ int invite_make(struct rpc_call *call, const struct group_member *mb, enum invit
 /* [{member, address, port, expires}]; appended to array. */
 void invite_list(struct control *ct, struct json_object *array);
 int invite_drop(struct control *ct, const char *member);
+/* This host is in no group any more. */
+void invite_drop_all(struct control *ct);
 
 #endif

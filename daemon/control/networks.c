@@ -92,6 +92,7 @@ static int own_list(struct control *ct, const char *service, char ret[GROUP_LIST
 
 struct publication {
 	const char *self, *list;
+	char serial[CREDS_SERIAL_MAX];	/* of our certificate; "": not known */
 	bool force;
 };
 
@@ -107,6 +108,11 @@ static int edit_publish(struct group_state *gs, void *ctx)
 	if (changed) {
 		memset(mb->addresses, 0, sizeof(mb->addresses));
 		strcpy(mb->addresses, pb->list);
+	}
+	/* one that joined under an older dagd: said by itself, as its addresses */
+	if (!mb->serial[0] && pb->serial[0]) {
+		memcpy(mb->serial, pb->serial, sizeof(mb->serial));
+		changed = true;
 	}
 	changed |= network_discover(gs, pb->force);
 	return changed ? 0 : -EALREADY;
@@ -131,6 +137,10 @@ static int publish(struct networks *nw, bool force, char *err, size_t errlen)
 		return r;
 	}
 	pb.list = list;
+	pthread_rwlock_rdlock(&ct->use);
+	if (!ct->creds || creds_own_serial(ct->creds, pb.serial))
+		pb.serial[0] = '\0';
+	pthread_rwlock_unlock(&ct->use);
 	r = ct->engine->ops->txn_group(ct->engine, edit_publish, &pb, err, errlen);
 	if (!r)
 		log_notice("networks msg=published list=\"%s\"", list);

@@ -62,11 +62,12 @@ static int greet(struct control *ct, struct stream *st, const char *member, char
 	return fw.nonce == hello.nonce ? 0 : -EPROTO;
 }
 
-int peer_open(struct control *ct, const struct group_member *mb, struct stream **ret,
-		    char *err, size_t errlen)
+/* how: insist and revoked_ok of a stream_conf. */
+static int open_as(struct control *ct, const struct group_member *mb, const struct stream_conf *how,
+		   struct stream **ret, char *err, size_t errlen)
 {
-	struct stream_conf conf = { .security = ct->cf->security, .timeout_ms = CONNECT_MS,
-				    .ktls = ct->cf->ktls };
+	struct stream_conf conf = { .timeout_ms = CONNECT_MS, .ktls = ct->cf->ktls,
+				    .insist = how->insist, .revoked_ok = how->revoked_ok };
 	struct stream *st = NULL;
 	struct way way;
 	int r;
@@ -93,6 +94,22 @@ int peer_open(struct control *ct, const struct group_member *mb, struct stream *
 	if (!err[0])
 		snprintf(err, errlen, "%s", strerror(-r));
 	return r;
+}
+
+int peer_open(struct control *ct, const struct group_member *mb, struct stream **ret, char *err,
+	      size_t errlen)
+{
+	const struct stream_conf how = { .insist = false };
+
+	return open_as(ct, mb, &how, ret, err, errlen);
+}
+
+int peer_open_sealed(struct control *ct, const struct group_member *mb, struct stream **ret,
+		     char *err, size_t errlen)
+{
+	const struct stream_conf how = { .insist = true };
+
+	return open_as(ct, mb, &how, ret, err, errlen);
 }
 
 /*
@@ -281,11 +298,12 @@ int peer_call(struct rpc_call *call, const char *member, const char *method,
 
 int peer_tell_removed(struct rpc_call *call, const struct group_member *mb)
 {
+	const struct stream_conf how = { .revoked_ok = true };
 	char why[ERR_BYTES];
 	struct stream *st;
 	int r;
 
-	r = peer_open(call->ct, mb, &st, why, sizeof(why));
+	r = open_as(call->ct, mb, &how, &st, why, sizeof(why));
 	if (r)
 		return r;
 	r = peer_swap_states(call->ct, st, ANSWER_MS, why, sizeof(why));

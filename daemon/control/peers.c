@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/control_int.h"
 #include "daemon/control/manager.h"
 #include "include/dag/version.h"
@@ -87,10 +88,13 @@ static int talk(struct peer *pr, struct stream **st, char *err, size_t errlen)
 	struct json_object *result = NULL, *val;
 	const char *text = "0", *version = "";
 	uint64_t digest, t0;
+	bool authority;
 	int r;
 
 	if (!*st) {
 		r = peer_open(pr->ct, &pr->at, st, err, errlen);
+		if (r == -EKEYREVOKED)
+			control_refused(pr->ct, pr->name);
 		if (r)
 			return r;
 		pthread_mutex_lock(&ps->lock);
@@ -105,15 +109,19 @@ static int talk(struct peer *pr, struct stream **st, char *err, size_t errlen)
 		text = json_object_get_string(val);
 	if (json_object_object_get_ex(result, "version", &val))
 		version = json_object_get_string(val);
+	authority = rpc_bool(result, "authority", err, errlen) == 1;
 	tell_manager(pr, result);
 	digest = strtoull(text ? text : "0", NULL, 16);
 	pthread_mutex_lock(&ps->lock);
 	pr->last_ok_ns = peer_now_ns();
 	pr->view.rtt_ms = (pr->last_ok_ns - t0) / 1e6;
 	pr->view.digest = digest;
+	pr->view.authority = authority;
 	snprintf(pr->view.version, sizeof(pr->view.version), "%s", version ? version : "");
 	pthread_mutex_unlock(&ps->lock);
 	json_object_put(result);
+	if (authority)
+		authority_fetch(pr->ct, &pr->at);
 	if (digest != own_digest(pr->ct))
 		r = peer_swap_states(pr->ct, *st, ANSWER_MS, err, errlen);
 	return r;

@@ -206,6 +206,19 @@ static int send_line(void *out, const char *line)
 	return stream_write_full(out, line, strlen(line), SEND_MS);
 }
 
+static bool is_member(struct control *ct, const char *name)
+{
+	struct group_state gs;
+	bool is = false;
+
+	if (group_state_init(&gs))
+		return false;
+	if (!ct->engine->ops->snapshot(ct->engine, &gs))
+		is = group_find_member(&gs, name);
+	group_state_free(&gs);
+	return is;
+}
+
 static void serve_rpc(struct control *ct, struct stream *st, int slot)
 {
 	char *buf = malloc(RPC_LINE_MAX);
@@ -213,7 +226,9 @@ static void serve_rpc(struct control *ct, struct stream *st, int slot)
 
 	while (buf && slot >= 0) {
 		n = stream_read_line(st, buf, RPC_LINE_MAX, IDLE_MS);
-		if (n <= 0 || dispatch_line(ct, buf, n, stream_peer(st), false, send_line, st))
+		/* one that was removed meanwhile has nothing to say any more */
+		if (n <= 0 || !is_member(ct, stream_peer(st)) ||
+		    dispatch_line(ct, buf, n, stream_peer(st), false, stream_is_tls(st), send_line, st))
 			break;
 	}
 	if (slot >= 0)

@@ -149,7 +149,7 @@ static void *conn_thread(void *arg)
 	ssize_t n;
 
 	while ((n = read_line(uc)) > 0) {
-		if (dispatch_line(uc->ct, uc->buf, n - 1, NULL, uc->read_only, send_line, uc))
+		if (dispatch_line(uc->ct, uc->buf, n - 1, NULL, uc->read_only, false, send_line, uc))
 			break;
 		memmove(uc->buf, uc->buf + n, uc->len - n);
 		uc->len -= n;

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/control_int.h"
 #include "daemon/control/history.h"
 #include "daemon/control/invite.h"
@@ -33,6 +34,8 @@ struct new_group {
 	struct group_profile profile;	/* of a group with a quorum */
 	char heartbeat_key[65];
 	char uuid[UUID_TEXT];
+	char serial[GROUP_SERIAL_MAX];
+	char crl[GROUP_CRL_MAX];
 	uint16_t port;
 };
 
@@ -54,6 +57,8 @@ static int edit_create(struct group_state *gs, void *ctx)
 	snprintf(gs->members[0].name, sizeof(gs->members[0].name), "%s", ng->self);
 	snprintf(gs->members[0].address, sizeof(gs->members[0].address), "%s", ng->address);
 	gs->members[0].port = ng->port;
+	memcpy(gs->members[0].serial, ng->serial, sizeof(ng->serial));
+	memcpy(gs->crl, ng->crl, sizeof(ng->crl));
 	return 0;
 }
 
@@ -76,8 +81,9 @@ static int make_ca(struct control *ct, const char *uuid)
 	return creds_ca_create(ct->creds_dir, uuid, CA_DAYS);
 }
 
-static int make_creds(struct control *ct, const char *uuid, const char *address)
+static int make_creds(struct control *ct, struct new_group *ng)
 {
+	const char *uuid = ng->uuid, *address = ng->address;
 	char *csr = NULL, *crt = NULL, *ca = NULL;
 	int r;
 
@@ -90,6 +96,12 @@ static int make_creds(struct control *ct, const char *uuid, const char *address)
 		r = creds_ca_pem(ct->creds_dir, &ca);
 	if (!r)
 		r = creds_install(ct->creds_dir, crt, ca);
+	if (!r)
+		r = creds_serial(crt, ng->serial);
+	if (!r)
+		r = creds_crl_add(ct->creds_dir, uuid, "", "", ng->crl, sizeof(ng->crl));
+	if (!r)
+		r = creds_crl_store(ct->creds_dir, ng->crl);
 	free(csr);
 	free(crt);
 	free(ca);
@@ -189,7 +201,7 @@ int verb_group_create(struct rpc_call *call, struct json_object **ret)
 		return -EIO;
 	uuid_from_random(uuid);
 	uuid_format(uuid, ng.uuid);
-	r = make_creds(ct, ng.uuid, ng.address);
+	r = make_creds(ct, &ng);
 	if (r)
 		return call_fail(call, r, "group %s: certificates not made in %s: %s; see the log",
 				 ng.name, ct->creds_dir, strerror(-r));
@@ -218,6 +230,8 @@ static void add_reach(struct rpc_call *call, const char *member, struct json_obj
 		json_object_object_add(obj, "reachable", json_object_new_boolean(true));
 		json_object_object_add(obj, "age_seconds", json_object_new_double(0));
 		json_object_object_add(obj, "version", json_object_new_string(DAG_VERSION));
+		json_object_object_add(obj, "authority",
+				       json_object_new_boolean(authority_held(call->ct)));
 		return;
 	}
 	peers_view(call->ct, member, &pv);
@@ -226,6 +240,7 @@ static void add_reach(struct rpc_call *call, const char *member, struct json_obj
 		json_object_object_add(obj, "age_seconds", json_object_new_double(pv.age_seconds));
 		json_object_object_add(obj, "rtt_ms", json_object_new_double(pv.rtt_ms));
 		json_object_object_add(obj, "version", json_object_new_string(pv.version));
+		json_object_object_add(obj, "authority", json_object_new_boolean(pv.authority));
 	}
 	if (pv.error[0])
 		json_object_object_add(obj, "error", json_object_new_string(pv.error));
@@ -346,8 +361,8 @@ static int resolve(const struct invite_token *tk, struct sockaddr_storage *ret, 
 	return 0;
 }
 
-/* Ask the founder: its answer, or -errno with a message. */
-static int ask_founder(struct rpc_call *call, const struct invite_token *tk, const char *csr,
+/* Ask who gave the token: its answer, or -errno with a message. */
+static int ask_inviter(struct rpc_call *call, const struct invite_token *tk, const char *csr,
 		       struct rpc_answer *ret)
 {
 	struct json_object *rq = json_object_new_object();
@@ -375,14 +390,14 @@ static int ask_founder(struct rpc_call *call, const struct invite_token *tk, con
 	json_object_put(rq);
 	free(buf);
 	if (r == -EKEYREJECTED)
-		return call_fail(call, r, "group join: %s port %u is not the founder that gave the "
+		return call_fail(call, r, "group join: %s port %u is not the member that gave the "
 				 "token; make a new one with dagctl member add", tk->address, tk->port);
 	if (r)
-		return call_fail(call, r, "group join: founder at %s port %u: %s; is its dagd running "
+		return call_fail(call, r, "group join: member at %s port %u: %s; is its dagd running "
 				 "and the token less than 24 hours old?", tk->address, tk->port,
 				 why[0] ? why : strerror(-r));
 	if (ret->kind == RPC_ERROR)
-		return call_fail(call, ret->code, "group join: refused by the founder: %s",
+		return call_fail(call, ret->code, "group join: refused: %s",
 				 ret->message);
 	return 0;
 }
@@ -398,7 +413,7 @@ static int install(struct rpc_call *call, struct json_object *answer)
 	if (!json_object_object_get_ex(answer, "crt", &crt) ||
 	    !json_object_object_get_ex(answer, "ca", &ca) ||
 	    !json_object_object_get_ex(answer, "state", &state))
-		return call_fail(call, -EPROTO, "group join: the founder's answer is not complete");
+		return call_fail(call, -EPROTO, "group join: the answer is not complete");
 	r = group_state_init(&gs);
 	if (r)
 		return r;
@@ -406,6 +421,8 @@ static int install(struct rpc_call *call, struct json_object *answer)
 	if (!r)
 		r = creds_install(ct->creds_dir, json_object_get_string(crt),
 				  json_object_get_string(ca));
+	if (!r && gs.crl[0])
+		r = creds_crl_store(ct->creds_dir, gs.crl);
 	if (!r)
 		r = use_engine(call, gs.engine[0] ? gs.engine : "file", gs.engine_url);
 	if (!r)
@@ -468,7 +485,7 @@ int verb_group_join(struct rpc_call *call, struct json_object **ret)
 	r = creds_request(ct->creds_dir, tk.group, tk.member, &csr);
 	if (r)
 		return call_fail(call, r, "group join: no key in %s: %s", ct->creds_dir, strerror(-r));
-	r = ask_founder(call, &tk, csr, &an);
+	r = ask_inviter(call, &tk, csr, &an);
 	free(csr);
 	if (r)
 		return r;

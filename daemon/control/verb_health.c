@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/control/ask_all.h"
+#include "daemon/control/authority.h"
 #include "daemon/control/jsonval.h"
 #include "daemon/control/manager.h"
 #include "daemon/group/netaddr.h"
@@ -153,6 +154,7 @@ static int take_members(struct rpc_call *call, struct group_state *gs, struct he
 		const struct group_member *mb = &gs->members[i];
 		struct health_member *m = &s->members[s->nr_members++];
 		bool self = !strcmp(mb->name, s->self);
+		struct peer_view pv;
 
 		TEXT(m->name, mb->name);
 		m->reachable = self || reports[i].result;
@@ -161,6 +163,11 @@ static int take_members(struct rpc_call *call, struct group_state *gs, struct he
 		m->voter = mb->voter;
 		m->maintenance = mb->maintenance;
 		m->stopped = mb->stopped;
+		peers_view(call->ct, mb->name, &pv);
+		if (self ? authority_held(call->ct) : pv.authority) {
+			TEXT(s->holder, mb->name);
+			s->holders++;
+		}
 		m->blocked = mb->policy == POLICY_BLOCKED;
 		take_said(m, &reports[i]);
 		json_object_put(reports[i].result);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/control_int.h"
 #include "daemon/control/history.h"
 #include "daemon/control/invite.h"
@@ -84,6 +85,10 @@ static int invite(struct rpc_call *call, struct group_state *gs, const struct gr
 	struct invite_token tk = { .port = 0 };
 	int r;
 
+	if (!authority_held(call->ct))
+		return call_fail(call, -ENOKEY, "%s %s: no member that holds the group's authority answers; "
+				 "dagctl member list shows who does", as == INVITE_MEMBER ? "member" :
+				 "witness", mb->name);
 	r = creds_ca_pem(call->ct->creds_dir, &ca);
 	if (!r)
 		r = creds_ca_fingerprint(ca, tk.fingerprint);
@@ -135,8 +140,8 @@ int verb_member_list(struct rpc_call *call, struct json_object **ret)
 		return r;
 	obj = json_object_new_object();
 	json_object_object_add(obj, "members", members_obj(call, &gs));
-	/* only the founder knows the invitations */
-	if (!strcmp(gs.founder, call->ct->cf->member)) {
+	/* each knows those that it has given out */
+	if (authority_held(call->ct)) {
 		invited = json_object_new_array();
 		invite_list(call->ct, invited);
 		json_object_object_add(obj, "invited", invited);
@@ -146,26 +151,31 @@ int verb_member_list(struct rpc_call *call, struct json_object **ret)
 	return 0;
 }
 
+/* How a member is to be removed. */
+struct removal {
+	struct control *ct;
+	const char *name;
+	bool dead;			/* --configuration-only: with its copies */
+	bool force;			/* and with stores that nobody else has */
+	int revoked;			/* 0, or why its certificate is not */
+};
+
+/* That it cannot be revoked does not keep it in: our ports go by the members. */
 static int edit_remove(struct group_state *gs, void *ctx)
 {
-	struct group_member *mb = group_find_member(gs, ctx);
+	struct removal *rm = ctx;
+	struct group_member *mb = group_find_member(gs, rm->name);
 	size_t after;
 
 	if (!mb)
 		return -ENOENT;
+	rm->revoked = authority_revoke(rm->ct, gs, mb->serial);
 	after = gs->nr_members - (mb - gs->members) - 1;
 	memmove(mb, mb + 1, after * sizeof(*mb));
 	gs->nr_members--;
 	memset(&gs->members[gs->nr_members], 0, sizeof(*mb));
 	return 0;
 }
-
-/* How a member is to be removed. */
-struct removal {
-	const char *name;
-	bool dead;			/* --configuration-only: with its copies */
-	bool force;			/* and with stores that nobody else has */
-};
 
 /* Of a member that is dead: what may go with it. */
 static int check_copy(struct rpc_call *call, const struct group_store *st, const struct removal *rm)
@@ -191,9 +201,9 @@ static int check_removable(struct rpc_call *call, struct group_state *gs, const 
 	uint32_t i;
 	int r = 0;
 
-	if (!strcmp(rm->name, gs->founder))
-		return call_fail(call, -EBUSY, "member %s: is the founder, which keeps the group's "
-				 "authority; it cannot be removed", rm->name);
+	if (!strcmp(rm->name, gs->founder) && strcmp(gs->engine, "etcd"))
+		return call_fail(call, -EBUSY, "member %s: is the founder of a group whose engine is a file: "
+				 "only it changes the members; it cannot be removed", rm->name);
 	if (rm->dead && control_reachable(call->ct, rm->name))
 		return call_fail(call, -EBUSY, "member %s: answers; remove it without "
 				 "--configuration-only, or stop its dagd first", rm->name);
@@ -249,6 +259,18 @@ static int drop_copies(struct rpc_call *call, struct group_state *gs, struct rem
 	return r;
 }
 
+/* For the history and who asked: what its certificate is good for from now on. */
+static void say_revoked(struct control *ct, const char *name, int revoked)
+{
+	if (!revoked)
+		return;
+	log_warn("member=%s msg=\"certificate not revoked\" err=\"%s\"", name, strerror(-revoked));
+	history_add(ct->history, "alert", "", NULL, "the certificate of %s is not revoked: %s; the "
+		    "engine's etcd takes it until it ends", name, revoked == -ENODATA ?
+		    "its serial number is not known" : revoked == -ENOENT ?
+		    "no member that holds the group's authority answers" : strerror(-revoked));
+}
+
 int verb_member_remove(struct rpc_call *call, struct json_object **ret)
 {
 	struct engine *en = call->ct->engine;
@@ -264,7 +286,7 @@ int verb_member_remove(struct rpc_call *call, struct json_object **ret)
 		return -EINVAL;
 	if (force && !dead)
 		return call_fail(call, -EINVAL, "member %s: --force goes with --configuration-only", name);
-	rm = (struct removal){ name, dead, force };
+	rm = (struct removal){ call->ct, name, dead, force, 0 };
 	r = control_state(call, &gs);
 	if (r)
 		return r;
@@ -276,11 +298,13 @@ int verb_member_remove(struct rpc_call *call, struct json_object **ret)
 		return 0;
 	}
 	r = mb ? check_removable(call, &gs, &rm) :
-		 call_fail(call, -ENOENT, "member %s: no such member; see dagctl member list", name);
+		 call_fail(call, -ENOENT, "member %s: no such member, and not invited by %s: an invitation is taken "
+			   "back where it was given out; see dagctl member list", name,
+			   call->ct->cf->member);
 	if (!r && dead)
 		r = drop_copies(call, &gs, &rm);
 	if (!r)
-		r = en->ops->txn_group(en, edit_remove, (void *)name, call->err, sizeof(call->err));
+		r = en->ops->txn_group(en, edit_remove, &rm, call->err, sizeof(call->err));
 	if (!r) {
 		control_wait_applied(call->ct);
 		/* its own thread of ours is gone with the membership: tell it ourselves */
@@ -288,8 +312,10 @@ int verb_member_remove(struct rpc_call *call, struct json_object **ret)
 		call->err[0] = '\0';
 		log_notice("member=%s msg=removed told=%s", name, told ? "no" : "yes");
 		history_add(call->ct->history, "member-remove", "", NULL, "%s removed", name);
+		say_revoked(call->ct, name, rm.revoked);
 		*ret = json_object_new_object();
 		json_object_object_add(*ret, "told", json_object_new_boolean(!told));
+		json_object_object_add(*ret, "revoked", json_object_new_boolean(!rm.revoked));
 	}
 	group_state_free(&gs);
 	return r;
@@ -375,12 +401,22 @@ int verb_witness_show(struct rpc_call *call, struct json_object **ret)
 	return 0;
 }
 
+struct dismissal {
+	struct control *ct;
+	bool alternate;
+	int revoked;
+	char name[64];
+};
+
 static int edit_no_witness(struct group_state *gs, void *ctx)
 {
-	struct group_witness *wt = *(int *)ctx ? &gs->alternate : &gs->witness;
+	struct dismissal *di = ctx;
+	struct group_witness *wt = di->alternate ? &gs->alternate : &gs->witness;
 
 	if (!wt->name[0])
 		return -ENOENT;
+	memcpy(di->name, wt->name, sizeof(di->name));
+	di->revoked = authority_revoke(di->ct, gs, wt->serial);
 	memset(wt, 0, sizeof(*wt));
 	return 0;
 }
@@ -388,17 +424,20 @@ static int edit_no_witness(struct group_state *gs, void *ctx)
 int verb_witness_remove(struct rpc_call *call, struct json_object **ret)
 {
 	struct engine *en = call->ct->engine;
+	struct dismissal di = { .ct = call->ct };
 	int alternate = rpc_bool(call->params, "alternate", call->err, sizeof(call->err)), r;
 
 	if (alternate < 0)
 		return -EINVAL;
-	r = en->ops->txn_group(en, edit_no_witness, &alternate, call->err, sizeof(call->err));
+	di.alternate = alternate;
+	r = en->ops->txn_group(en, edit_no_witness, &di, call->err, sizeof(call->err));
 	if (r == -ENOENT && !call->err[0])
 		call_fail(call, r, "the group has no %switness", alternate ? "alternate " : "");
 	if (!r) {
 		log_notice("witness msg=removed");
 		history_add(call->ct->history, "witness-remove", "", NULL, "%switness removed",
 			    alternate ? "alternate " : "");
+		say_revoked(call->ct, di.name, di.revoked);
 		*ret = json_object_new_object();
 	}
 	return r;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/ask_all.h"
 #include "daemon/control/health_watch.h"
 #include "daemon/control/manager.h"
@@ -217,6 +218,9 @@ int verb_peer_heartbeat(struct rpc_call *call, struct json_object **ret)
 	if (r)
 		return r;
 	r = digest_obj(call, &gs, ret);
+	if (!r)
+		json_object_object_add(*ret, "authority",
+				       json_object_new_boolean(authority_held(call->ct)));
 	if (!r && call->ct->manager) {
 		uint64_t generation;
 		bool bit;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/control/authority.h"
 #include "daemon/control/control_int.h"
 #include "daemon/group/engine_etcd_tend.h"
 #include "daemon/group/engine_switch.h"
@@ -54,6 +55,22 @@ static void look(struct control *ct, bool *ret_manager, bool *ret_left, unsigned
 	group_state_free(&gs);
 }
 
+/* One turn for this host's etcd, and what it refuses. True: more is to be done soon. */
+static bool keep_revoked(struct control *ct, struct engine *en)
+{
+	struct group_state gs;
+	bool busy;
+
+	if (group_state_init(&gs))
+		return true;
+	if (ct->engine->ops->snapshot(ct->engine, &gs))
+		gs.crl[0] = '\0';
+	busy = engine_etcd_care(en);
+	authority_store(ct, &gs, engine_etcd_settled(en, &gs));
+	group_state_free(&gs);
+	return busy;
+}
+
 static void *voters_main(void *arg)
 {
 	struct control *ct = arg;
@@ -65,14 +82,15 @@ static void *voters_main(void *arg)
 
 		if (!en)
 			continue;
-		busy = engine_etcd_care(en);
+		/* the list that is kept, then who votes: whom it names may have gone since */
+		busy = keep_revoked(ct, en);
 		look(ct, &manager, &left, &ms);
 		if (manager)
 			busy |= engine_etcd_tend(en, alive, ct);
 		if (busy)
 			ms = TURN_MS_MIN;	/* more is to be done, or could not be */
 		engine_switch_put(ct->engine);
-		if (left)
+		if (left || __atomic_load_n(&ct->refused, __ATOMIC_ACQUIRE))
 			control_changed(ct);
 	}
 	return NULL;

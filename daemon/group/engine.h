@@ -76,8 +76,9 @@ struct engine_ops {
 			 char *err, size_t errlen);
 	/* What another member sent; higher versions are taken and made durable. */
 	int (*learn)(struct engine *en, const struct group_state *from);
-	/* This member is in no group any more: forget it. -EBUSY: it is still in one. */
-	int (*forget)(struct engine *en);
+	/* This member is in no group any more: forget it. -EBUSY: it is still in one, as far
+	 * as is known; refused: the others let it ask no more, it is out. */
+	int (*forget)(struct engine *en, bool refused);
 	/*
 	 * Renew the host's lease: deadline in CLOCK_BOOTTIME ns, counted from before
 	 * the question was sent. -EAGAIN: ambiguous, nothing is extended. -ESTALE:

@@ -430,18 +430,18 @@ static int op_learn(struct engine *en, const struct group_state *from)
 	return r;
 }
 
-static int op_forget(struct engine *en)
+static int op_forget(struct engine *en, bool refused)
 {
 	struct engine_etcd *ee = to_etcd(en);
 	char path[340];
 	int r = 0;
 
 	/* until the manager has taken its vote away, the others may need it */
-	if (etcd_counted(ee))
+	if (!refused && etcd_counted(ee))
 		return -EBUSY;
 	pthread_mutex_lock(&ee->lock);
-	if (group_find_member(&ee->vw.gs, ee->self) || !ee->confirmed ||
-	    !strcmp(ee->vw.gs.witness.name, ee->self)) {
+	if (!refused && (group_find_member(&ee->vw.gs, ee->self) || !ee->confirmed ||
+			 !strcmp(ee->vw.gs.witness.name, ee->self))) {
 		r = -EBUSY;
 	} else {
 		ee->vw.uuid[0] = '\0';

@@ -51,6 +51,8 @@ struct engine_etcd {
 	pthread_mutex_t tend_lock;
 	struct { char name[64]; uint64_t since_ms; } silent[GROUP_MEMBERS_MAX + 1];
 	unsigned voters, learners;	/* counted lately; with lock */
+	struct etcd_members counted;	/* they; with lock */
+	bool counted_well;
 	char lame[64];			/* did not come along as a learner */
 	uint64_t lame_until_ms;
 	uint64_t learner;		/* that is waited for, and since when */

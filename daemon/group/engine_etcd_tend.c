@@ -558,17 +558,50 @@ static void count_voters(struct engine_etcd *ee)
 	struct etcd_members *ms = malloc(sizeof(*ms));
 	struct etcd_http *eh = etcd_handle_get(ee);
 	unsigned voters = 0, learners = 0, i;
+	bool well = ms && eh && !etcd_member_list(eh, ASK_MS, ms);
 
-	if (ms && eh && !etcd_member_list(eh, ASK_MS, ms))
-		for (i = 0; i < ms->nr; i++)
-			ms->list[i].learner ? learners++ : voters++;
+	for (i = 0; well && i < ms->nr; i++)
+		ms->list[i].learner ? learners++ : voters++;
 	pthread_mutex_lock(&ee->lock);
 	ee->voters = voters;
 	ee->learners = learners;
+	ee->counted_well = well;
+	if (well)
+		ee->counted = *ms;
 	pthread_mutex_unlock(&ee->lock);
 	if (eh)
 		etcd_handle_put(ee, eh);
 	free(ms);
+}
+
+/* Is it in the group, by its address, or by its name if that has changed since? */
+static bool is_ours(struct group_state *gs, const struct etcd_member *em)
+{
+	char url[ETCD_URL_MAX];
+	uint32_t i;
+
+	for (i = 0; i < gs->nr_members; i++) {
+		etcd_peer_url(gs->members[i].address, gs->members[i].port, url);
+		if (!strcmp(url, em->peer_url) || !strcmp(gs->members[i].name, em->name))
+			return true;
+	}
+	etcd_peer_url(gs->witness.address, gs->witness.port, url);
+	return gs->witness.name[0] &&
+	       (!strcmp(url, em->peer_url) || !strcmp(gs->witness.name, em->name));
+}
+
+bool engine_etcd_settled(struct engine *en, struct group_state *gs)
+{
+	struct engine_etcd *ee = to_etcd(en);
+	bool settled;
+	unsigned i;
+
+	pthread_mutex_lock(&ee->lock);
+	settled = ee->child && ee->counted_well;
+	for (i = 0; settled && i < ee->counted.nr; i++)
+		settled = is_ours(gs, &ee->counted.list[i]);
+	pthread_mutex_unlock(&ee->lock);
+	return settled;
 }
 
 /* One that is to vote no more ends by itself when the cluster lets it go; then there is

@@ -33,5 +33,7 @@
 int engine_etcd_tend(struct engine *en, bool (*alive)(void *ctx, const char *name), void *ctx);
 /* For every member and the witness, about once a second; may take seconds. */
 int engine_etcd_care(struct engine *en);
+/* When its last turn ended: did etcd count nobody who is not in this state? */
+bool engine_etcd_settled(struct engine *en, struct group_state *gs);
 
 #endif

@@ -276,13 +276,13 @@ static int file_learn(struct engine *en, const struct group_state *from)
 	return r;
 }
 
-static int file_forget(struct engine *en)
+static int file_forget(struct engine *en, bool refused)
 {
 	struct engine_file *ef = to_file(en);
 	int r = 0;
 
 	pthread_mutex_lock(&ef->lock);
-	if (group_find_member(&ef->gs, ef->self)) {
+	if (!refused && group_find_member(&ef->gs, ef->self)) {
 		r = -EBUSY;
 	} else if (unlink(ef->path) && errno != ENOENT) {
 		r = -errno;

@@ -265,12 +265,12 @@ static int op_learn(struct engine *en, const struct group_state *from)
 }
 
 /* Back to where a daemon without a group begins. */
-static int op_forget(struct engine *en)
+static int op_forget(struct engine *en, bool refused)
 {
 	struct engine *in = get(en);
 	bool file = !strcmp(in->ops->name, "file");
 	char err[200];
-	int r = in->ops->forget(in);
+	int r = in->ops->forget(in, refused);
 
 	put(en);
 	if (!r && !file)

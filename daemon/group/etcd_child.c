@@ -89,6 +89,12 @@ static int launch(struct etcd_child *ec, const struct etcd_child_start *st, char
 		snprintf(err, errlen, "%s/log: %s", ec->dir, strerror(-r));
 		return r;
 	}
+	r = creds_crl_ensure(ec->creds_dir);
+	if (r) {
+		snprintf(err, errlen, "%s/%s: %s", ec->creds_dir, CREDS_CRL, strerror(-r));
+		close(fd);
+		return r;
+	}
 	etcd_args_make(&a, st, ec->dir, ec->creds_dir, ec->name, ec->version);
 	r = a.broken ? -ENOMEM : etcd_proc_spawn(&pid, a.v, a.proxy[0] ? a.proxy : NULL, fd);
 	etcd_args_free(&a);
@@ -165,11 +171,12 @@ static void note(struct etcd_child *ec, const char *error)
 
 static void try_start(struct etcd_child *ec, const struct etcd_child_start *st)
 {
-	char err[480], listen[ETCD_URL_MAX];
+	char err[480], listen[ETCD_URL_MAX], crl[ETCD_CRL_ARG_MAX];
 
 	etcd_arg_listen(st, listen);
-	if (adopt(ec) && !etcd_proc_has(ec->pid, listen)) {
-		log_notice("engine pid=%d msg=\"etcd of before listens elsewhere, started anew\"", ec->pid);
+	etcd_arg_crl(ec->creds_dir, crl);
+	if (adopt(ec) && (!etcd_proc_has(ec->pid, listen) || !etcd_proc_has(ec->pid, crl))) {
+		log_notice("engine pid=%d msg=\"etcd of an older dagd, started anew\"", ec->pid);
 		put_down(ec);
 	}
 	if (ec->pid) {

@@ -171,10 +171,16 @@ void etcd_arg_listen(const struct etcd_child_start *st, char ret[ETCD_URL_MAX])
 	snprintf(ret, ETCD_URL_MAX, "--listen-peer-urls=%.200s", url);
 }
 
+void etcd_arg_crl(const char *creds_dir, char ret[ETCD_CRL_ARG_MAX])
+{
+	snprintf(ret, ETCD_CRL_ARG_MAX, "--peer-crl-file=%s/%s", creds_dir, CREDS_CRL);
+}
+
 void etcd_args_make(struct etcd_args *a, const struct etcd_child_start *st, const char *dir,
 		    const char *creds_dir, const char *name, const char *version)
 {
 	char client[ETCD_URL_MAX], here[ETCD_URL_MAX], peer[ETCD_URL_MAX], listen[ETCD_URL_MAX];
+	char crl[ETCD_CRL_ARG_MAX];
 	unsigned minor = minor_of(version);
 	bool relayed = etcd_relayed(st->address);
 
@@ -200,10 +206,13 @@ void etcd_args_make(struct etcd_args *a, const struct etcd_child_start *st, cons
 	arg(a, "--key-file=%s/%s", creds_dir, CREDS_KEY);
 	arg(a, "--trusted-ca-file=%s/%s", creds_dir, CREDS_CA_CRT);
 	arg(a, "--client-cert-auth=true");
+	arg(a, "--client-crl-file=%s/%s", creds_dir, CREDS_CRL);
 	arg(a, "--peer-cert-file=%s/%s", creds_dir, CREDS_CRT);
 	arg(a, "--peer-key-file=%s/%s", creds_dir, CREDS_KEY);
 	arg(a, "--peer-trusted-ca-file=%s/%s", creds_dir, CREDS_CA_CRT);
 	arg(a, "--peer-client-cert-auth=true");
+	etcd_arg_crl(creds_dir, crl);
+	arg(a, "%s", crl);
 	/* they all call from the loopback; the certificate says who it is */
 	arg(a, minor < 6 ? "--experimental-peer-skip-client-san-verification=true" :
 		"--peer-skip-client-san-verification=true");

@@ -19,6 +19,7 @@
 #define ETCD_MEMBER_FILE "member.json"
 #define ETCD_CLUSTER_MAX 2048
 #define ETCD_ARGS_MAX	48
+#define ETCD_CRL_ARG_MAX 360
 
 /* How it takes part. */
 struct etcd_child_start {
@@ -54,8 +55,10 @@ struct etcd_args {
 void etcd_args_make(struct etcd_args *a, const struct etcd_child_start *st, const char *dir,
 		    const char *creds_dir, const char *name, const char *version);
 void etcd_args_free(struct etcd_args *a);
-/* The one that says where it listens for others: by it an etcd that was started by an
- * older dagd is told from one that can be gone on with. */
+/* Those that say where it listens for others and which certificates are revoked: by
+ * them an etcd that was started by an older dagd is told from one that can be gone on
+ * with. */
 void etcd_arg_listen(const struct etcd_child_start *st, char ret[ETCD_URL_MAX]);
+void etcd_arg_crl(const char *creds_dir, char ret[ETCD_CRL_ARG_MAX]);
 
 #endif

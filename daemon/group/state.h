@@ -25,6 +25,8 @@
 #define GROUP_LIST_MAX		512	/* characters of a list with blanks between */
 /* Bytes a second of a copy's seed: no limit, whatever the store says. */
 #define GROUP_RATE_NONE		((uint64_t)INT64_MAX)
+#define GROUP_SERIAL_MAX	41
+#define GROUP_CRL_MAX		8192	/* about 150 revoked certificates */
 /* A restore leaves out so many epochs of each store: what a lost side may have used. */
 #define GROUP_EPOCHS_LOST	65536
 
@@ -45,6 +47,7 @@ struct group_member {
 	char address[64];		/* replication address, numeric */
 	uint16_t port;
 	char site[32];
+	char serial[GROUP_SERIAL_MAX];	/* of its certificate, hex; "": not known */
 	char addresses[GROUP_LIST_MAX];	/* said by itself: group/netaddr.h */
 	bool voter;			/* of the engine */
 	uint32_t policy;		/* enum group_policy */
@@ -60,6 +63,7 @@ struct group_witness {
 	char address[64];
 	uint16_t port;
 	char directory[GROUP_PATH_MAX + 1];
+	char serial[GROUP_SERIAL_MAX];	/* as a member's */
 	bool voter;			/* of the engine, as a member's */
 };
 
@@ -145,6 +149,7 @@ struct group_state {
 	uint64_t generation;		/* G; +1 at a restore after lost quorum */
 	uint64_t version;		/* of group and members */
 	char founder[64];		/* file engine: where members are changed */
+	char crl[GROUP_CRL_MAX];	/* revoked certificates: net/creds.h; "": never any list */
 	char engine[16];		/* "file", "etcd"; "": file */
 	char engine_url[GROUP_LIST_MAX];	/* of an etcd that exists; "": our own */
 	char manager[64];		/* decides first; others after a delay */

@@ -37,6 +37,7 @@ static const struct field member_fields[] = {
 	STR_REQ(group_member, address),
 	NUM_REQ(group_member, port, F_U16, UINT16_MAX),
 	STR(group_member, site),
+	STR(group_member, serial),
 	STR(group_member, addresses),
 	BOOL(group_member, voter),
 	NUM(group_member, policy, F_U32, POLICY_BLOCKED),
@@ -53,6 +54,7 @@ static const struct field witness_fields[] = {
 	STR_REQ(group_witness, address),
 	NUM_REQ(group_witness, port, F_U16, UINT16_MAX),
 	STR_REQ(group_witness, directory),
+	STR(group_witness, serial),
 	BOOL(group_witness, voter),
 	END
 };
@@ -136,6 +138,7 @@ static const struct field state_fields[] = {
 	NUM_REQ(group_state, generation, F_U64, INT64_MAX),
 	NUM_REQ(group_state, version, F_U64, INT64_MAX),
 	STR_REQ(group_state, founder),
+	STR(group_state, crl),
 	STR(group_state, engine),
 	STR(group_state, engine_url),
 	STR(group_state, manager),

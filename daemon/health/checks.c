@@ -14,6 +14,7 @@ const struct health_check health_checks[] = {
 	{ "space", "is there room for logs and state", check_space },
 	{ "maintenance", "is nobody kept out by hand", check_maintenance },
 	{ "quorum", "is there a majority, and one to spare", check_quorum },
+	{ "authority", "could hosts be invited if one member died", check_authority },
 	{ "quorum-model", "do those vote that should", check_quorum_model },
 	{ "witness", "is the witness there, if one is needed", check_witness },
 	{ "manager", "is there one that decides", check_manager },

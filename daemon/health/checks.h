@@ -33,6 +33,7 @@ void check_space(const struct health_snapshot *s, struct health_report *r);
 void check_maintenance(const struct health_snapshot *s, struct health_report *r);
 /* checks_group.c */
 void check_quorum(const struct health_snapshot *s, struct health_report *r);
+void check_authority(const struct health_snapshot *s, struct health_report *r);
 void check_quorum_model(const struct health_snapshot *s, struct health_report *r);
 void check_witness(const struct health_snapshot *s, struct health_report *r);
 void check_manager(const struct health_snapshot *s, struct health_report *r);

@@ -38,6 +38,19 @@ void check_quorum(const struct health_snapshot *s, struct health_report *r)
 	}
 }
 
+void check_authority(const struct health_snapshot *s, struct health_report *r)
+{
+	struct health_finding *f;
+
+	if (!s->quorum || s->nr_members < 2 || s->holders != 1)
+		return;
+	f = health_add(r, "authority", HEALTH_WARNING, "", "", "%s alone holds the group's authority",
+		       s->holder);
+	health_effect(f, "if it is lost, no host can be invited and no certificate revoked");
+	health_cure(f, "the others get it by themselves within a minute, where all run this version: "
+		    "upgrade them; journalctl -u dagd shows \"authority\" and why not");
+}
+
 void check_quorum_model(const struct health_snapshot *s, struct health_report *r)
 {
 	struct health_finding *f;

@@ -86,6 +86,8 @@ struct health_snapshot {
 	unsigned planned_voters;	/* of the quorum model, the witness included */
 	bool model_differs;		/* another set votes than the model says */
 	bool manual_only;		/* two members without a witness */
+	unsigned holders;		/* members that hold the group's authority, as they say */
+	char holder[64];		/* one of them */
 	char witness[64];		/* "": none */
 	bool witness_votes, witness_answers, witness_needed;
 	unsigned nr_members, nr_subnets, nr_stores, nr_copies;

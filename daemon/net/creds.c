@@ -167,6 +167,7 @@ int creds_load(const char *dir, struct creds **ret)
 
 	if (!c)
 		return -ENOMEM;
+	pthread_mutex_init(&c->crl_lock, NULL);
 	rc = load_crt(dir, CREDS_CA_CRT, &c->ca);
 	if (rc == 0)
 		rc = load_crt(dir, CREDS_CRT, &c->crt);
@@ -186,6 +187,8 @@ int creds_load(const char *dir, struct creds **ret)
 		rc = check_key(dir, c->crt, c->key);
 	if (rc == 0)
 		rc = check_names(dir, c);
+	if (rc == 0)
+		creds_crl_load(dir, c);
 out:
 	if (rc < 0)
 		creds_free(c);
@@ -201,6 +204,8 @@ void creds_free(struct creds *c)
 	X509_free(c->ca);
 	X509_free(c->crt);
 	EVP_PKEY_free(c->key);
+	X509_CRL_free(c->crl);
+	pthread_mutex_destroy(&c->crl_lock);
 	free(c);
 }
 
@@ -224,6 +229,11 @@ int64_t creds_seconds_left(const struct creds *c)
 const char *creds_member(const struct creds *c)
 {
 	return c->member;
+}
+
+int creds_own_serial(const struct creds *c, char ret[CREDS_SERIAL_MAX])
+{
+	return creds_serial_of(c->crt, ret);
 }
 
 const char *creds_group(const struct creds *c)
@@ -310,5 +320,29 @@ int creds_ca_fingerprint(const char *ca_pem, char ret[65])
 	}
 	OPENSSL_free(der);
 	X509_free(ca);
+	return rc;
+}
+
+int creds_serial_of(const X509 *crt, char ret[CREDS_SERIAL_MAX])
+{
+	BIGNUM *bn = ASN1_INTEGER_to_BN(X509_get0_serialNumber(crt), NULL);
+	char *hex = bn ? BN_bn2hex(bn) : NULL;
+	int rc = hex ? 0 : -ENOMEM;
+
+	if (hex && snprintf(ret, CREDS_SERIAL_MAX, "%s", hex) >= CREDS_SERIAL_MAX)
+		rc = -EBADMSG;
+	OPENSSL_free(hex);
+	BN_free(bn);
+	return rc;
+}
+
+int creds_serial(const char *crt_pem, char ret[CREDS_SERIAL_MAX])
+{
+	X509 *crt = NULL;
+	int rc = creds_crt_parse("signed " CREDS_CRT, crt_pem, &crt);
+
+	if (rc == 0)
+		rc = creds_serial_of(crt, ret);
+	X509_free(crt);
 	return rc;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * creds_ca - the founder's side: make the group's authority, sign members; and
+ * creds_ca - the authority's side: make it (the founder), sign members; and
  * the member's: make a key and a request.
  *
  * Happy path: founder creds_ca_create(); member creds_request() -> PEM goes to
- * the founder by the join's own way -> creds_sign() -> back -> creds_install().
+ * who invited it by the join's own way -> creds_sign() -> back -> creds_install().
  *
  * Failure modes: a request that names somebody else, another group or another
  * kind of key is refused with -EACCES; a half-made CA (key without certificate
@@ -307,7 +307,8 @@ static int csr_parse(const char *pem, const char *group_uuid, const char *member
 	return 0;
 }
 
-static int ca_load(const char *dir, const char *group_uuid, X509 **ret_ca, EVP_PKEY **ret_key)
+int creds_authority_load(const char *dir, const char *group_uuid, X509 **ret_ca,
+			 EVP_PKEY **ret_key)
 {
 	char o[CREDS_NAME_MAX + 1], *pem = NULL;
 	int rc = creds_file_read(dir, CREDS_CA_CRT, false, &pem);
@@ -349,7 +350,7 @@ int creds_sign(const char *dir, const char *group_uuid, const char *member, cons
 	if (!creds_name_valid(group_uuid) || !creds_name_valid(member) || !days ||
 	    days > DAYS_MAX)
 		return -EINVAL;
-	rc = ca_load(dir, group_uuid, &ca, &key);
+	rc = creds_authority_load(dir, group_uuid, &ca, &key);
 	if (rc == 0)
 		rc = csr_parse(csr, group_uuid, member, &req);
 	if (rc == 0)

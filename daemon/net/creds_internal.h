@@ -7,6 +7,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,11 +18,14 @@
 #define CREDS_CA_KEY	"ca.key"
 #define CREDS_CRT	"member.crt"
 #define CREDS_KEY	"member.key"
+#define CREDS_CRL	"crl.pem"
 
-/* Read only after creds_load(): any number of threads. */
+/* Read only after creds_load(), but for the list: any number of threads. */
 struct creds {
 	X509 *ca, *crt;
 	EVP_PKEY *key;
+	pthread_mutex_t crl_lock;
+	X509_CRL *crl;			/* of the CA; NULL: none is known */
 	char group[CREDS_NAME_MAX + 1];
 	char member[CREDS_NAME_MAX + 1];
 };
@@ -47,5 +51,13 @@ int creds_crt_pem(X509 *crt, char **ret_pem);
 /* Dates and the CA's signature; what: the certificate's file, for the log. */
 int creds_verify(const char *what, X509 *ca, X509 *crt);
 int creds_verify_ca(const char *what, X509 *ca);
+
+int creds_serial_of(const X509 *crt, char ret[CREDS_SERIAL_MAX]);
+/* CA and key of the directory, which must be this group's. -ENOENT: no authority here. */
+int creds_authority_load(const char *dir, const char *group_uuid, X509 **ret_ca,
+			 EVP_PKEY **ret_key);
+/* Take crl.pem if it is the CA's. */
+void creds_crl_load(const char *dir, struct creds *creds);
+bool creds_revoked(const struct creds *creds, X509 *crt);
 
 #endif

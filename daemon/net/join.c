@@ -166,7 +166,7 @@ static int check_server(struct join_conn *jc, const char *fingerprint)
 		return r;
 	if (CRYPTO_memcmp(fp, fingerprint, 64) || strlen(fingerprint) != 64)
 		return -EKEYREJECTED;
-	if (creds_verify_ca("group's ca", ca) || creds_verify("founder's certificate", ca, crt))
+	if (creds_verify_ca("group's ca", ca) || creds_verify("its certificate", ca, crt))
 		return -EKEYREJECTED;
 	return 0;
 }

@@ -31,6 +31,7 @@
 
 #define SAY_TLS		'T'
 #define SAY_PLAIN	'P'
+#define SAY_INSIST	'I'		/* of the connecting end: TLS here, by your leave or not */
 #define RAW_START	'S'
 #define PRIV_STREAM	13		/* word of op->priv that is ours */
 
@@ -79,21 +80,30 @@ static int agree_failed(struct stream *st, int rc)
 
 	if (rc == -ECONNRESET)
 		alert = "closed by the other end before security was agreed";
+	else if (ERR_GET_REASON(e) == SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED)
+		rc = -EKEYREVOKED;
 	say_broken(st, rc, alert ? alert : strerror(-rc));
 	ERR_clear_error();
 	return rc;
 }
 
-static int agree_security(struct stream *st, enum stream_security security, bool server,
+static int agree_security(struct stream *st, const struct stream_conf *conf, bool server,
 			  uint64_t deadline)
 {
+	bool insist = conf->insist && !server;
+	enum stream_security security = insist ? STREAM_TLS : conf->security;
 	char own = security == STREAM_PLAIN ? SAY_PLAIN : SAY_TLS, theirs = 0, raw = RAW_START;
+	char say = insist ? SAY_INSIST : own;
 	int rc;
 
 	/* a failed write is not the cause: that is in the alert to read */
-	rc = server ? 0 : stream_write_by(st, &own, 1, deadline);
+	rc = server ? 0 : stream_write_by(st, &say, 1, deadline);
 	if (rc != -ETIMEDOUT)
 		rc = stream_read_by(st, &theirs, 1, deadline);
+	if (rc == 0 && server && theirs == SAY_INSIST) {
+		theirs = own = SAY_TLS;
+		security = STREAM_TLS;
+	}
 	if (rc == 0 && server)
 		rc = stream_write_by(st, &own, 1, deadline);
 	if (rc < 0)
@@ -126,7 +136,7 @@ static int stream_begin(const struct stream_conf *conf, int fd, const char *addr
 		return -ENOMEM;
 	rc = tls_handshake(st, conf, server, deadline);
 	if (rc == 0)
-		rc = agree_security(st, conf->security, server, deadline);
+		rc = agree_security(st, conf, server, deadline);
 	if (rc < 0) {
 		if (conf->cause)
 			snprintf(conf->cause, conf->causelen, "%s", st->cause);
@@ -209,6 +219,11 @@ const char *stream_peer(const struct stream *st)
 const char *stream_describe(const struct stream *st)
 {
 	return st->desc;
+}
+
+bool stream_is_tls(const struct stream *st)
+{
+	return st->ssl;
 }
 
 int stream_fd(const struct stream *st)

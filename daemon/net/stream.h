@@ -46,12 +46,15 @@ struct stream_conf {
 	enum stream_security security;	/* both ends must agree: -EPROTO */
 	unsigned timeout_ms;		/* connect and handshake together */
 	bool ktls;			/* may be used where there is */
+	bool insist;			/* connecting: TLS, whatever the other end has configured */
+	bool revoked_ok;		/* talk to one whose certificate is revoked */
 	char *cause;			/* why it failed, for people; NULL: not wanted */
 	size_t causelen;
 };
 
 /*
- * Errors of both: -EKEYREJECTED the peer's certificate, -EPROTO it does not
+ * Errors of both: -EKEYREJECTED the peer's certificate, -EKEYREVOKED a member of the
+ * group says that our own is revoked (connecting only), -EPROTO it does not
  * speak this or wants another security, -ETIMEDOUT, -ECONNRESET or what
  * connect(2) says. One log line with address and cause is written for each.
  * SIGPIPE is set to ignored if the process has left it at its default.
@@ -75,6 +78,7 @@ void stream_abort(struct stream *st);
 const char *stream_peer(const struct stream *st);	/* member name, verified */
 const char *stream_describe(const struct stream *st);	/* "tls1.3 aes-256-gcm ktls-send", "plain" */
 int stream_fd(const struct stream *st);
+bool stream_is_tls(const struct stream *st);
 
 /*
  * Blocking, for hello, welcome and RPC: 0 when all is done, or -errno (the end

@@ -47,6 +47,7 @@ struct stream {
 	SSL *ssl;			/* NULL: plain */
 	bool ktls_send;
 	bool open;			/* security is agreed */
+	bool revoked_ok;
 	bool shut;			/* by stream_shutdown() */
 	uint64_t sent, sent_max;
 	unsigned zc_copied;		/* zero-copy sends in a row that were none */

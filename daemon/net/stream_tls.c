@@ -48,6 +48,7 @@ static int verify_peer(int ok, X509_STORE_CTX *ctx)
 	const struct creds *creds = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 	char group[CREDS_NAME_MAX + 1];
 	X509_NAME *subject;
+	X509 *crt;
 
 	if (!ok) {
 		st->refusal = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
@@ -55,7 +56,14 @@ static int verify_peer(int ok, X509_STORE_CTX *ctx)
 	}
 	if (X509_STORE_CTX_get_error_depth(ctx) > 0)
 		return 1;
-	subject = X509_get_subject_name(X509_STORE_CTX_get_current_cert(ctx));
+	crt = X509_STORE_CTX_get_current_cert(ctx);
+	subject = X509_get_subject_name(crt);
+	if (!st->revoked_ok && creds_revoked(creds, crt)) {
+		st->refusal = "certificate is revoked";
+		/* the alert says so: to who has it, it is the word of a member */
+		X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_REVOKED);
+		return 0;
+	}
 	if (creds_subject(subject, NID_organizationName, group) < 0 ||
 	    strcmp(group, creds->group))
 		st->refusal = "certificate of another group";
@@ -165,6 +173,7 @@ int tls_handshake(struct stream *st, const struct stream_conf *conf, bool server
 	int rc, ret;
 
 	pthread_once(&once, ignore_sigpipe);
+	st->revoked_ok = conf->revoked_ok;
 	rc = ctx_make(conf, server, &ctx);
 	if (rc < 0) {
 		say_refused(st, rc);

@@ -30,7 +30,8 @@ void certs_dir(char ret[64])
 
 void certs_remove(const char *dir)
 {
-	static const char *const files[] = { CREDS_CA_CRT, CREDS_CA_KEY, CREDS_CRT, CREDS_KEY };
+	static const char *const files[] = { CREDS_CA_CRT, CREDS_CA_KEY, CREDS_CRT, CREDS_KEY,
+					    CREDS_CRL };
 	char path[256];
 	size_t i;
 

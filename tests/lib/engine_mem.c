@@ -102,7 +102,7 @@ static int mem_learn(struct engine *en, const struct group_state *from)
 	return 0;
 }
 
-static int mem_forget(struct engine *en)
+static int mem_forget(struct engine *en, bool refused)
 {
 	return -EBUSY;
 }

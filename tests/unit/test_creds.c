@@ -277,3 +277,137 @@ Test(creds, install_checks_first)
 	free(ca_other);
 	certs_remove(ca2);
 }
+
+/* ---- the authority goes on, and revokes ------------------------------------ */
+
+Test(creds, authority_is_taken_if_it_is_the_groups)
+{
+	char ca2[64], path[256], *pem, *other;
+	struct stat st;
+
+	certs_dir(ca2);
+	cr_assert_eq(certs_group(ca2, GROUP), 0);
+	cr_assert_eq(certs_join(ca_dir, dir, GROUP, "node2"), 0);
+	cr_assert(creds_authority_held(ca_dir) && !creds_authority_held(dir));
+	cr_assert_eq(creds_authority_pem(ca_dir, &pem), 0);
+	cr_assert_eq(creds_authority_pem(ca2, &other), 0);
+	cr_assert_eq(creds_authority_install(dir, other), -EKEYREJECTED);
+	cr_assert_eq(creds_authority_install(dir, "junk"), -EBADMSG);
+	cr_assert(!creds_authority_held(dir));
+	cr_assert_eq(creds_authority_install(dir, pem), 0);
+	path_of(path, dir, CREDS_CA_KEY);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(st.st_mode & 07777, 0600);
+	cr_assert(!logged("PRIVATE"));
+	/* it signs from now on */
+	cr_assert_eq(certs_join(dir, ca2, GROUP, "node3"), -EEXIST, "ca2 has another authority");
+	creds_authority_wipe(pem);
+	creds_authority_wipe(other);
+	certs_remove(ca2);
+	certs_dir(ca2);
+	cr_assert_eq(certs_join(dir, ca2, GROUP, "node3"), 0);
+	certs_remove(ca2);
+}
+
+/* The loaded credentials of a member that has just joined, and its serial number. */
+static struct creds *joined(const char *member, char serial[CREDS_SERIAL_MAX])
+{
+	struct creds *c;
+
+	cr_assert_eq(certs_join(ca_dir, dir, GROUP, member), 0);
+	cr_assert_eq(creds_load(dir, &c), 0);
+	cr_assert_eq(creds_own_serial(c, serial), 0);
+	return c;
+}
+
+Test(creds, revoked_is_what_the_ca_says)
+{
+	char serial[CREDS_SERIAL_MAX], serial2[CREDS_SERIAL_MAX], crl[8192], crl2[8192], ca2[64];
+	struct creds *a = joined("node1", serial), *b = joined("node2", serial2), *c;
+
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, "", "", crl, sizeof(crl)), 0);
+	cr_assert_eq(creds_crl_take(b, crl), 0);
+	cr_assert(!creds_revoked(b, a->crt) && !creds_revoked(b, b->crt));
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, crl, serial, crl2, sizeof(crl2)), 0);
+	cr_assert_eq(creds_crl_take(b, crl2), 0);
+	cr_assert(creds_revoked(b, a->crt) && !creds_revoked(b, b->crt));
+	/* once more is once; nobody is forgotten by the next */
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, crl2, serial, crl, sizeof(crl)), 0);
+	cr_assert_str_eq(crl, crl2);
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, crl2, serial2, crl, sizeof(crl)), 0);
+	cr_assert_eq(creds_crl_take(a, crl), 0);
+	cr_assert(creds_revoked(a, a->crt) && creds_revoked(a, b->crt));
+	/* kept for the next start */
+	cr_assert_eq(creds_crl_store(dir, crl), 0);
+	cr_assert_eq(creds_load(dir, &c), 0);
+	cr_assert(creds_revoked(c, a->crt) && creds_revoked(c, b->crt));
+	creds_free(c);
+	/* another CA's, even of the same name, and bytes that are none */
+	certs_dir(ca2);
+	cr_assert_eq(certs_group(ca2, GROUP), 0);
+	cr_assert_eq(creds_crl_add(ca2, GROUP, "", "", crl2, sizeof(crl2)), 0);
+	cr_assert_eq(creds_crl_take(a, crl2), -EKEYREJECTED);
+	cr_assert_eq(creds_crl_store(dir, crl2), -EKEYREJECTED);
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, crl2, serial, crl, sizeof(crl)), -EBADMSG);
+	cr_assert_eq(creds_crl_take(a, "Zm9v"), -EBADMSG);
+	cr_assert_eq(creds_crl_take(a, ""), -EBADMSG);
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, "", "not hex", crl, sizeof(crl)), -EINVAL);
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, "", "-17", crl, sizeof(crl)), -EINVAL);
+	cr_assert(creds_revoked(a, a->crt), "what was taken stays");
+	/* without the key there is no list to be made */
+	cr_assert_eq(creds_crl_add(dir, GROUP, "", serial, crl, sizeof(crl)), -ENOENT);
+	creds_free(a);
+	creds_free(b);
+	certs_remove(ca2);
+}
+
+/* etcd needs a file; it is not the CA's, so nobody else believes it. */
+Test(creds, a_first_list_revokes_nothing)
+{
+	char serial[CREDS_SERIAL_MAX], crl[8192], path[256];
+	struct creds *a = joined("node1", serial), *c;
+	struct stat st, st2;
+
+	path_of(path, dir, CREDS_CRL);
+	cr_assert_eq(creds_crl_ensure(dir), 0);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(creds_load(dir, &c), 0);
+	cr_assert_null(c->crl);
+	creds_free(c);
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, "", serial, crl, sizeof(crl)), 0);
+	cr_assert_eq(creds_crl_store(dir, crl), 0);
+	cr_assert_eq(creds_crl_ensure(dir), 0);
+	cr_assert_eq(creds_load(dir, &c), 0);
+	cr_assert(creds_revoked(c, a->crt));
+	creds_free(c);
+	/* what is there is not written again, a damaged one is */
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(creds_crl_store(dir, crl), 0);
+	cr_assert_eq(stat(path, &st2), 0);
+	cr_assert_eq(st.st_ino, st2.st_ino);
+	cr_assert_eq(truncate(path, 60), 0);
+	cr_assert_eq(creds_crl_store(dir, crl), 0);
+	cr_assert_eq(creds_load(dir, &c), 0);
+	cr_assert(creds_revoked(c, a->crt));
+	creds_free(c);
+	creds_free(a);
+}
+
+Test(creds, a_list_that_does_not_fit)
+{
+	char crl[2048] = "", next[2048], serial[CREDS_SERIAL_MAX];
+	unsigned n;
+	int rc = 0;
+
+	for (n = 0; !rc && n < 100; n++) {
+		snprintf(serial, sizeof(serial), "%032X", n + 1);
+		rc = creds_crl_add(ca_dir, GROUP, crl, serial, next, sizeof(next));
+		if (!rc)
+			strcpy(crl, next);
+	}
+	cr_assert_eq(rc, -ENOSPC);
+	cr_assert_gt(n, 20);
+	/* the list that there was is whole */
+	cr_assert_eq(creds_crl_add(ca_dir, GROUP, crl, "", next, sizeof(next)), 0);
+	cr_assert_str_eq(crl, next);
+}

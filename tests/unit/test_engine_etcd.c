@@ -113,7 +113,7 @@ Test(etcd, refuses_what_does_not_fit)
 	cr_assert_eq(enginelab_version(en, NULL), 0);
 	gs.uuid[0] = '9';
 	cr_assert_eq(en->ops->learn(en, &gs), -EXDEV);
-	cr_assert_eq(en->ops->forget(en), -EBUSY);
+	cr_assert_eq(en->ops->forget(en, false), -EBUSY);
 	group_state_free(&gs);
 }
 

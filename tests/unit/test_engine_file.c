@@ -265,10 +265,10 @@ Test(engine, forget_only_when_out)
 	struct engine *en = with_store(path, "node2");
 	struct group_state gs;
 
-	cr_assert_eq(en->ops->forget(en), -EBUSY);
+	cr_assert_eq(en->ops->forget(en, false), -EBUSY);
 	en->ops->close(en);
 	en = open_as(path, "node3");
-	cr_assert_eq(en->ops->forget(en), 0);
+	cr_assert_eq(en->ops->forget(en, false), 0);
 	snap(en, &gs);
 	cr_assert_eq(gs.uuid[0], '\0');
 	group_state_free(&gs);

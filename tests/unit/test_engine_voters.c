@@ -134,7 +134,7 @@ static int forget_soon(struct engine *en)
 	uint64_t end = etcdlab_now_ns() + 20000000000ull;
 	int r;
 
-	while ((r = en->ops->forget(en)) == -EBUSY && etcdlab_now_ns() < end)
+	while ((r = en->ops->forget(en, false)) == -EBUSY && etcdlab_now_ns() < end)
 		etcdlab_nap(50);
 	return r;
 }
@@ -239,10 +239,10 @@ Test(voters, witness_votes_where_members_are_even)
 	en = etcdlab_open(&lab, 0);
 	cr_assert_eq(en->ops->confirm(en, 30000), 0);
 	/* taken away: its etcd ends, and it is in no group */
-	cr_assert_eq(lab.node[2].en->ops->forget(lab.node[2].en), -EBUSY);
+	cr_assert_eq(lab.node[2].en->ops->forget(lab.node[2].en, false), -EBUSY);
 	cr_assert_eq(en->ops->txn_group(en, edit_witness, NULL, err, sizeof(err)), 0, "%s", err);
 	cr_assert_eq(lab.node[2].en->ops->confirm(lab.node[2].en, 30000), 0);
-	cr_assert_eq(lab.node[2].en->ops->forget(lab.node[2].en), -EBUSY, "its vote is needed yet");
+	cr_assert_eq(lab.node[2].en->ops->forget(lab.node[2].en, false), -EBUSY, "its vote is needed yet");
 	tend_until(1);
 	cr_assert_eq(etcdlab_voters(&lab, 0), 1);
 	lab.node[2].en->ops->health(lab.node[2].en, &h);

@@ -44,6 +44,7 @@ Test(etcd_start, listens_on_the_loopback)
 	cr_assert(has(&a, "--initial-advertise-peer-urls=https://10.0.0.1:64330"));
 	cr_assert(has(&a, "--initial-cluster=node1=https://10.0.0.1:64330"));
 	cr_assert(has(&a, "--client-cert-auth=true") && has(&a, "--peer-client-cert-auth=true"));
+	cr_assert(has(&a, "--client-crl-file=/c/crl.pem") && has(&a, "--peer-crl-file=/c/crl.pem"));
 	cr_assert_str_eq(a.proxy, "HTTPS_PROXY=http://127.0.0.1:64332");
 	etcd_args_free(&a);
 	st = member("fd00::1");

@@ -224,6 +224,12 @@ static void wrong_voters(void)
 	s->model_differs = true;
 }
 
+static void one_holder(void)
+{
+	s->holders = 1;
+	strcpy(s->holder, "n2");
+}
+
 static void two_without_witness(void)
 {
 	s->manual_only = true;
@@ -444,6 +450,7 @@ static const struct plant {
 	{ no_majority, "quorum", HEALTH_CRITICAL, "", "", "no leader", "dagctl group restore" },
 	{ never_a_majority, "quorum", HEALTH_CRITICAL, "", "", "no majority answers", "missing members" },
 	{ majority_just_so, "quorum", HEALTH_WARNING, "", "", "2 of 3 voters", "dagctl member list" },
+	{ one_holder, "authority", HEALTH_WARNING, "", "", "n2 alone holds", "upgrade" },
 	{ wrong_voters, "quorum-model", HEALTH_WARNING, "", "", "quorum model", "dagctl group show" },
 	{ two_without_witness, "quorum-model", HEALTH_WARNING, "", "", "without a witness",
 	  "dagctl witness set" },

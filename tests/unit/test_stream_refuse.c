@@ -107,6 +107,71 @@ Test(stream_refuse, server_of_another_ca)
 	creds_free(bad);
 }
 
+/* What `by` refuses from now on. */
+static void refuse_from_now(struct creds *by, struct creds *whom)
+{
+	char serial[CREDS_SERIAL_MAX], crl[4096];
+
+	cr_assert_eq(creds_own_serial(whom, serial), 0);
+	cr_assert_eq(creds_crl_add(streams_ca_dir, STREAMS_GROUP, "", serial, crl, sizeof(crl)), 0);
+	cr_assert_eq(creds_crl_take(by, crl), 0);
+}
+
+/* It is told so, by one that has shown itself to be a member. */
+Test(stream_refuse, client_revoked)
+{
+	refuse_from_now(streams_two, streams_one);
+	both_refuse(streams_tls(false), streams_tls(false), -EKEYREVOKED, -EKEYREJECTED,
+		    "cause=\"certificate is revoked\"");
+	cr_assert_eq(streams_log_lines("alert certificate revoked"), 1);
+}
+
+Test(stream_refuse, server_revoked)
+{
+	refuse_from_now(streams_one, streams_two);
+	both_refuse(streams_plain(), streams_plain(), -EKEYREJECTED, -EPROTO,
+		    "cause=\"certificate is revoked\"");
+}
+
+/* To tell it so. */
+Test(stream_refuse, revoked_is_called_by_intent)
+{
+	struct stream_conf conf = streams_tls(false);
+	struct stream *a = NULL, *b = NULL;
+	int rca, rcb;
+
+	refuse_from_now(streams_one, streams_two);
+	conf.revoked_ok = true;
+	streams_dial(conf, streams_tls(false), &rca, &rcb, &a, &b);
+	cr_assert(!rca && !rcb, "%s", streams_log());
+	stream_close(a);
+	stream_close(b);
+}
+
+/* A secret goes over TLS, whatever both have configured. */
+Test(stream_refuse, who_insists_gets_tls)
+{
+	struct stream_conf conf = streams_plain();
+	struct stream *a = NULL, *b = NULL;
+	char got[4] = "";
+	int rca, rcb;
+
+	conf.insist = true;
+	streams_dial(conf, streams_plain(), &rca, &rcb, &a, &b);
+	cr_assert(!rca && !rcb, "%s", streams_log());
+	cr_assert(stream_is_tls(a) && stream_is_tls(b));
+	cr_assert_eq(stream_write_full(a, "abc", 3, 1000), 0);
+	cr_assert_eq(stream_read_full(b, got, 3, 1000), 0);
+	cr_assert_str_eq(got, "abc");
+	stream_close(a);
+	stream_close(b);
+	/* who answers cannot be made to by its own configuration */
+	streams_dial(streams_plain(), conf, &rca, &rcb, &a, &b);
+	cr_assert(!rca && !rcb && !stream_is_tls(a) && !stream_is_tls(b));
+	stream_close(a);
+	stream_close(b);
+}
+
 /* Peers that do not speak it: what they send, and then. */
 struct raw {
 	struct sockaddr_in to;
