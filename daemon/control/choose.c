@@ -13,6 +13,7 @@
 struct asked {
 	struct control *ct;
 	struct takeover_action what;
+	bool seal;			/* promises the epoch, else only reports */
 	struct candidate cand;
 	pthread_t thread;
 	bool runs;
@@ -23,7 +24,8 @@ static void *ask_thread(void *arg)
 	struct asked *as = arg;
 	struct candidate report = { .status = CAND_OTHER };
 
-	if (takeover_rpc_report(as->ct, &as->what, &report))
+	if (as->seal ? takeover_rpc_seal(as->ct, &as->what, &report) :
+		       takeover_rpc_report(as->ct, &as->what, &report))
 		return NULL;
 	as->cand.reachable = true;
 	as->cand.sealed = true;		/* the active itself ends its epoch: no promise is needed */
@@ -87,7 +89,7 @@ static const char *site_of(const struct group_state *gs, const char *member)
 
 /* All copies but the active one, each asked in a thread of its own. */
 static unsigned gather(struct control *ct, const struct group_state *gs, const struct group_store *st,
-		       struct asked *as)
+		       bool seal, struct asked *as)
 {
 	unsigned n = 0;
 
@@ -98,7 +100,8 @@ static unsigned gather(struct control *ct, const struct group_state *gs, const s
 			continue;
 		as[n].ct = ct;
 		memcpy(as[n].what.uuid, st->uuid, 16);
-		as[n].what.epoch = st->epoch;
+		as[n].seal = seal;
+		as[n].what.epoch = st->epoch + seal;
 		snprintf(as[n].what.member, sizeof(as[n].what.member), "%s", cp->member);
 		from_state(gs, cp, &as[n].cand);
 		if (control_may_take(ct, cp->member))
@@ -139,7 +142,7 @@ int choose_target(struct control *ct, const struct group_state *gs, const struct
 
 	if (!as)
 		return -ENOMEM;
-	n = gather(ct, gs, st, as);
+	n = gather(ct, gs, st, false, as);
 	for (unsigned i = 0; i < n; i++)
 		cands[i] = as[i].cand;
 	free(as);
@@ -157,5 +160,57 @@ int choose_target(struct control *ct, const struct group_state *gs, const struct
 	if (!eligible)
 		return -ENOENT;
 	snprintf(ret, 64, "%s", cands[v[0].index].member);
+	return 0;
+}
+
+static bool is_equal(const struct candidate *c, const struct candidate_rule *rule)
+{
+	uint64_t at;
+
+	return c->sealed && c->whole && candidate_position(c, rule, &at) && at == c->end_lsn &&
+	       at == rule->start_lsn;
+}
+
+int choose_equal(struct control *ct, const struct group_state *gs, const struct group_store *st,
+		 struct choose_equal *ret, struct json_object **ret_verdicts)
+{
+	/* what is equal loses nothing, whatever the mode asks of others */
+	struct candidate_rule r = {
+		.mode = DAGTAP_MODE_ASYNC, .epoch = st->epoch, .start_lsn = st->start_lsn,
+		.known_lsn = st->start_lsn, .skip_lag = true,
+	};
+	struct candidate_verdict v[GROUP_MEMBERS_MAX];
+	struct candidate cands[GROUP_MEMBERS_MAX];
+	struct asked *as = calloc(GROUP_MEMBERS_MAX, sizeof(*as));
+	int best = -1;
+	unsigned n;
+
+	if (!as)
+		return -ENOMEM;
+	n = gather(ct, gs, st, true, as);
+	for (unsigned i = 0; i < n; i++)
+		cands[i] = as[i].cand;
+	free(as);
+	snprintf(r.old_site, sizeof(r.old_site), "%s", site_of(gs, st->active));
+	candidate_rank(cands, n, &r, v);
+	for (unsigned i = 0; i < n; i++) {
+		bool equal = is_equal(&cands[v[i].index], &r);
+
+		if (v[i].eligible && equal && best < 0)
+			best = (int)v[i].index;
+		if (v[i].eligible && !equal)
+			snprintf(v[i].why, sizeof(v[i].why), "ends at lsn=%llu, the epoch begins at lsn=%llu",
+				 (unsigned long long)cands[v[i].index].end_lsn,
+				 (unsigned long long)st->start_lsn);
+		v[i].eligible &= equal;
+	}
+	*ret_verdicts = verdicts_obj(cands, n, v);
+	if (best < 0)
+		return -ENOENT;
+	ret->nr = 1;
+	memcpy(ret->member[0], cands[best].member, sizeof(ret->member[0]));
+	for (unsigned i = 0; i < n; i++)
+		if ((int)i != best && is_equal(&cands[i], &r))
+			memcpy(ret->member[ret->nr++], cands[i].member, sizeof(ret->member[0]));
 	return 0;
 }

@@ -21,4 +21,16 @@ struct control;
 int choose_target(struct control *ct, const struct group_state *gs, const struct group_store *st,
 		  const struct candidate_rule *rule, char ret[64], struct json_object **ret_verdicts);
 
+/*
+ * Who has all that the store's epoch begins with and no more, for a store that was never
+ * opened in it: asks every copy but the active's to promise the next epoch. member[0] is
+ * the best of them that may be activated, then all others that are in the same place.
+ */
+struct choose_equal {
+	unsigned nr;
+	char member[GROUP_MEMBERS_MAX][64];
+};
+int choose_equal(struct control *ct, const struct group_state *gs, const struct group_store *st,
+		 struct choose_equal *ret, struct json_object **ret_verdicts);
+
 #endif

@@ -247,6 +247,17 @@ static const struct renewal_hooks lease_hooks = {
 	.changed = lease_changed,
 };
 
+/* With `use` held for writing. The newest list is taken again (authority_apply). */
+static int load_creds(struct control *ct)
+{
+	int r = ct->creds ? 0 : creds_load(ct->creds_dir, &ct->creds);
+
+	if (r)
+		ct->creds = NULL;	/* it has said why */
+	ct->crl[0] = '\0';
+	return r;
+}
+
 /* With `use` held for writing. */
 static int make_stores(struct control *ct)
 {
@@ -268,7 +279,7 @@ static int make_stores(struct control *ct)
 	};
 	int r;
 
-	r = ct->creds ? 0 : creds_load(ct->creds_dir, &ct->creds);
+	r = load_creds(ct);
 	if (r)
 		return r;
 	conf.creds = ct->creds;
@@ -291,8 +302,8 @@ static void end_stores(struct control *ct, bool stopped)
 		stores_destroy(ct->stores);
 	ct->stores = NULL;
 	ct->stopped = stopped;
-	if (stopped && !ct->creds && creds_load(ct->creds_dir, &ct->creds))
-		ct->creds = NULL;	/* it has said why */
+	if (stopped)
+		load_creds(ct);
 	pthread_rwlock_unlock(&ct->use);
 }
 
@@ -367,7 +378,8 @@ void control_refused(struct control *ct, const char *member)
 
 /*
  * Removed while it was away: nobody lets it read that any more, but a member said so in
- * the handshake. A majority that answers is believed before that.
+ * the handshake. A majority that answers is believed before that, and what was said
+ * while one did counts for nothing later.
  */
 static bool is_cast_out(struct control *ct, const struct group_state *gs)
 {
@@ -377,7 +389,10 @@ static bool is_cast_out(struct control *ct, const struct group_state *gs)
 	    gs->engine_url[0] || peer_now_ns() - ct->started_ns < CAST_OUT_MS * 1000000ull)
 		return false;
 	ct->engine->ops->health(ct->engine, &h);
-	return h.age_ms < 0 || h.age_ms > CAST_OUT_MS;
+	if (h.age_ms < 0 || h.age_ms > CAST_OUT_MS)
+		return true;
+	__atomic_store_n(&ct->refused, false, __ATOMIC_RELEASE);
+	return false;
 }
 
 static void apply_state(struct control *ct, struct group_state *gs)

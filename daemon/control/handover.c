@@ -13,6 +13,7 @@
 #include "daemon/control/clientwatch.h"
 #include "daemon/control/control_int.h"
 #include "daemon/control/history.h"
+#include "daemon/control/pass_on.h"
 #include "daemon/group/renewal.h"
 #include "daemon/net/heartbeat_udp.h"
 
@@ -22,7 +23,7 @@
 #define HUNG_MS		10000	/* a disk that ends nothing for so long hangs */
 #define CLIENT_MS	1000	/* a client network that comes back sooner was not lost */
 
-enum cause { CAUSE_STOP, CAUSE_DISK, CAUSE_CLIENT, CAUSE_STEPS };
+enum cause { CAUSE_GATE, CAUSE_STOP, CAUSE_DISK, CAUSE_CLIENT, CAUSE_STEPS };
 
 struct wish {
 	uint8_t uuid[16];
@@ -53,6 +54,7 @@ struct handover {
 	struct spared spared[GROUP_STORES_MAX];
 	/* the thread's */
 	struct stores_failure failed[GROUP_STORES_MAX];
+	struct stores_failure shut[GROUP_STORES_MAX];	/* their gates do not open */
 	bool had_client;
 	struct group_state gs;
 };
@@ -191,7 +193,12 @@ static int hand_over(struct handover *ho, struct wish *w)
 
 	r = ho->ct->engine->ops->snapshot(ho->ct->engine, gs);
 	st = r ? NULL : group_find_store_uuid(gs, w->uuid);
-	if (!r && st && !st->removed && !strcmp(st->active, ho->ct->cf->member)) {
+	if (!r && st && !st->removed && w->cause == CAUSE_GATE &&
+	    !strcmp(st->active, ho->ct->cf->member)) {
+		r = pass_on(ho->ct, gs, st, w->reason, &verdicts);
+		if (r == -ENOENT)
+			alert(ho, w, verdicts);
+	} else if (!r && st && !st->removed && !strcmp(st->active, ho->ct->cf->member)) {
 		r = choose_target(ho->ct, gs, st, &rule, target, &verdicts);
 		cp = r ? NULL : group_find_copy(st, target);
 		if (!r)
@@ -212,11 +219,12 @@ static uint64_t look_at_disks(struct handover *ho, char name[STORE_NAME_MAX])
 {
 	uint8_t uuids[GROUP_STORES_MAX][16];
 	uint64_t hung = 0;
-	unsigned n = 0, nr_failed = 0;
+	unsigned n = 0, nr_failed = 0, nr_shut = 0;
 
 	pthread_rwlock_rdlock(&ho->ct->use);
 	if (ho->ct->stores) {
 		n = stores_troubled(ho->ct->stores, uuids, GROUP_STORES_MAX);
+		nr_shut = stores_gates_failed(ho->ct->stores, ho->shut, GROUP_STORES_MAX);
 		nr_failed = stores_failed(ho->ct->stores, ho->failed, GROUP_STORES_MAX);
 		hung = stores_hung_ms(ho->ct->stores, now_ms(), name);
 	}
@@ -231,6 +239,9 @@ static uint64_t look_at_disks(struct handover *ho, char name[STORE_NAME_MAX])
 		if (w)
 			w->retry_ms = ho->failed[i].retry_ms;
 	}
+	for (unsigned i = 0; i < nr_shut; i++)
+		if (!is_spared(ho, ho->shut[i].uuid, now_ms()))
+			want(ho, ho->shut[i].uuid, CAUSE_GATE, 0, ho->shut[i].reason);
 	pthread_mutex_unlock(&ho->lock);
 	return hung;
 }

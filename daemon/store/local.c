@@ -38,6 +38,13 @@ void local_error(struct local *lo, int error, const char *fmt, ...)
 	lo->retry_ms = active_now_ms() + RETRY_MS;
 }
 
+void local_gate_failed(struct local *lo, const struct group_store *st)
+{
+	if (!lo->gate_since_ms || lo->gate_epoch != st->epoch)
+		lo->gate_since_ms = active_now_ms();
+	lo->gate_epoch = st->epoch;
+}
+
 void local_no_error(struct local *lo)
 {
 	lo->error = 0;
@@ -191,9 +198,12 @@ void local_reconcile(struct local *lo, const struct local_env *env, struct group
 	struct group_copy *cp = group_find_copy(st, env->conf->self);
 	bool want_active = st->epoch && !strcmp(st->active, env->conf->self);
 	struct lag_rule lag = lag_rule_of(cp);
+	int rc;
 
 	lo->cp = *cp;
 	lo->soon = false;
+	if (!want_active)
+		lo->gate_since_ms = 0;
 	if (lo->error && active_now_ms() < lo->retry_ms)
 		return;
 	if (lo->role == LOCAL_ACTIVE && want_active && lo->epoch == st->epoch) {
@@ -214,11 +224,17 @@ void local_reconcile(struct local *lo, const struct local_env *env, struct group
 		local_steps_cleared(lo, env, st);
 		return;
 	}
-	if (local_open(lo, env, st))
+	if (local_open(lo, env, st)) {
+		if (want_active)
+			local_gate_failed(lo, st);
 		return;
+	}
 	if (lo->role == LOCAL_ACTIVE && local_leave_active(lo, env, st))
 		return;
-	if (lo->role == LOCAL_PASSIVE && leave_passive(lo, env, st))
+	rc = lo->role == LOCAL_PASSIVE ? leave_passive(lo, env, st) : 0;
+	if (rc && rc != -ETIMEDOUT)
+		local_gate_failed(lo, st);
+	if (rc)
 		return;
 	if (!want_active || local_must_replay(lo, st)) {
 		become_passive(lo, env, st);

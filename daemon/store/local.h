@@ -9,6 +9,7 @@
 #include "daemon/log/branch.h"
 #include "daemon/ship/regionset.h"
 #include "daemon/store/active.h"
+#include "daemon/store/attempt.h"
 #include "daemon/store/diskwatch.h"
 #include "daemon/store/passive.h"
 #include "daemon/store/stores.h"
@@ -33,6 +34,10 @@ struct local {
 	bool unfit;			/* what it is made of is not there, or not ours */
 	bool unmapped;			/* by local_forget */
 	uint64_t retry_ms;		/* not before, after an error */
+	uint64_t gate_since_ms;		/* the gate of gate_epoch does not open; 0: it does */
+	uint32_t gate_epoch;
+	uint32_t barred;		/* epoch whose gate is not to be opened; 0: none */
+	struct attempt gate;		/* after the store was passed on for that */
 	struct stepper *steps;		/* NULL: it has none */
 	bool fenced;			/* seen; until it serves again */
 	bool soon;			/* reconcile again in a moment */

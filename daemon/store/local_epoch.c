@@ -63,12 +63,20 @@ static void edit_epoch(struct copystate_data *d, void *ctx)
 		d->gap_lsn = e->gap_lsn;
 }
 
-static bool remembers(struct local *lo, uint32_t epoch)
+static bool remembers(const struct local *lo, uint32_t epoch)
 {
 	struct copystate_data d;
 
 	copystate_get(lo->state, &d);
 	return d.nr_history && d.history[d.nr_history - 1].epoch == epoch;
+}
+
+bool local_never_opened(const struct local *lo, uint32_t epoch)
+{
+	if (!lo->state)
+		return false;
+	/* the state is told before the module, and the module's metadata when it opens */
+	return !remembers(lo, epoch) || (lo->tap && lo->at.epoch < epoch);
 }
 
 /* ---- the agreed epoch --------------------------------------------------------- */
@@ -324,12 +332,18 @@ void local_become_active(struct local *lo, const struct local_env *env, const st
 	 * what it had asked for: local_continue() brings it there. */
 	if (open && (lo->at.epoch == st->epoch || asked_here(st, lo->at.epoch)))
 		rc = resume_gate(lo, env, st);
+	else if (lo->barred == st->epoch)
+		return;		/* it is being passed on (control/pass_on.h) */
 	else
 		rc = open_gate(lo, env, st);
+	if (rc && rc != -EAGAIN && !open)
+		local_gate_failed(lo, st);
 	if (rc || start_shipping(lo, env, st))
 		return;
 	lo->role = LOCAL_ACTIVE;
 	lo->epoch = lo->at.epoch;
+	lo->gate_since_ms = 0;
+	attempt_clear(&lo->gate);
 	local_no_error(lo);
 	log_notice("store=%s active epoch=%u device=/dev/mapper/%s", lo->name, lo->epoch, lo->name);
 }

@@ -8,7 +8,12 @@
 /* local.c */
 void local_no_error(struct local *lo);
 
+/* The gate of the agreed epoch does not open (stores_gate.c). */
+void local_gate_failed(struct local *lo, const struct group_store *st);
+
 /* local_epoch.c */
+/* Was it never open in this epoch, as far as state and metadata can say? */
+bool local_never_opened(const struct local *lo, uint32_t epoch);
 void local_become_active(struct local *lo, const struct local_env *env, const struct group_store *st);
 /*
  * An active copy finds the next epoch agreed. 0: it goes on, or will after

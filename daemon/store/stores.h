@@ -130,6 +130,13 @@ struct stores_failure {
  * manager tries another candidate. Returns how many, at most max. */
 unsigned stores_failed(struct stores *ss, struct stores_failure *ret, unsigned max);
 
+/* Stores that are agreed to be active here and whose gate does not open; how many. */
+unsigned stores_gates_failed(struct stores *ss, struct stores_failure *ret, unsigned max);
+/* The gate of this epoch was never opened here, and is not until stores_unbar(). passed:
+ * the store is another's now, and for a while this copy is no candidate. -EBUSY: it was. */
+int stores_bar(struct stores *ss, const uint8_t uuid[16], uint32_t epoch);
+void stores_unbar(struct stores *ss, const uint8_t uuid[16], bool passed);
+
 /*
  * A sealed copy pulls the records that it lacks up to that LSN from another
  * sealed member's copy, through inspection, durably. Errors: passive_fetch().

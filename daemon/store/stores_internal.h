@@ -30,6 +30,9 @@ struct stores {
 /* Lock held. */
 struct local *stores_find(struct stores *ss, const uint8_t uuid[16]);
 
+/* stores_lease.c: the module says so, or there is none that could serve. */
+bool stores_gate_shut(struct stores *ss, const struct local *lo);
+
 /* stores_steps.c: the manager has ended; take down what must not outlive the host. */
 void stores_steps_end(struct stores *ss);
 

@@ -38,7 +38,7 @@ static bool unmapped(struct stores *ss, const char *name)
 	return !dm_dev_get(name, &dev) && (!dev.exists || strcmp(dev.target, "dagtap"));
 }
 
-static bool gate_shut(struct stores *ss, const struct local *lo)
+bool stores_gate_shut(struct stores *ss, const struct local *lo)
 {
 	struct dagtap_info info;
 
@@ -55,7 +55,7 @@ static bool store_settled(struct stores *ss, struct group_store *st)
 	if (!lo)
 		return unmapped(ss, st->name);
 	if (st->removed || strcmp(st->active, ss->self))
-		return gate_shut(ss, lo);
+		return stores_gate_shut(ss, lo);
 	/* Ours, but was it ours all the time? */
 	if (!lo->tap)
 		return unmapped(ss, lo->name);
@@ -74,7 +74,7 @@ bool stores_settled(struct stores *ss, struct group_state *gs)
 	/* A copy that the group does not know any more. */
 	for (int i = 0; i < GROUP_STORES_MAX && settled; i++)
 		if (ss->local[i] && !group_find_store_uuid(gs, ss->local[i]->uuid))
-			settled = gate_shut(ss, ss->local[i]);
+			settled = stores_gate_shut(ss, ss->local[i]);
 	pthread_rwlock_unlock(&ss->lock);
 	return settled;
 }

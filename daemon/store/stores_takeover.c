@@ -35,7 +35,7 @@ static void fill_report(struct stores *ss, struct local *lo, struct candidate *r
 	if (lo->error)
 		ret->status = CAND_OTHER;
 	ret->blocked = ret->blocked || lo->cp.activation_blocked || lo->cp.suspended;
-	ret->failed = steps_failed(ss, lo);
+	ret->failed = steps_failed(ss, lo) || attempt_left_ms(&lo->gate, active_now_ms());
 }
 
 int stores_seal(struct stores *ss, const uint8_t uuid[16], uint32_t epoch, struct candidate *ret)

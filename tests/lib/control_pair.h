@@ -259,6 +259,20 @@ unsigned stores_failed(struct stores *ss, struct stores_failure *ret, unsigned m
 	return 0;
 }
 
+unsigned stores_gates_failed(struct stores *ss, struct stores_failure *ret, unsigned max)
+{
+	return 0;
+}
+
+int stores_bar(struct stores *ss, const uint8_t uuid[16], uint32_t epoch)
+{
+	return -EBUSY;
+}
+
+void stores_unbar(struct stores *ss, const uint8_t uuid[16], bool passed)
+{
+}
+
 void stores_allow(struct stores *ss, bool may_activate)
 {
 }

@@ -20,6 +20,7 @@
  *	slowsync MS      the same, but for the log's writes
  *	fail 1           the disk refuses what the writer writes
  *	hang 1           it does not end it
+ *	shut 1           the tap opens no gate
  *	still 1          the writer writes nothing for as long
  */
 #include <errno.h>
@@ -103,7 +104,7 @@ int __wrap_dm_dev_get(const char *name, struct dm_dev *ret)
 /* ---- faults ---------------------------------------------------------------------- */
 
 static const char *faults;
-static atomic_long step_s, slow_ms, slowsync_ms, fail, hang, still;
+static atomic_long step_s, slow_ms, slowsync_ms, fail, hang, still, shut;
 static __thread bool is_writer;
 
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
@@ -194,7 +195,7 @@ int __wrap_fdatasync(int fd)
 
 static void look_at_faults(void)
 {
-	long clock_s = 0, slow = 0, sync = 0, fails = 0, hangs = 0, stills = 0, value;
+	long clock_s = 0, slow = 0, sync = 0, fails = 0, hangs = 0, stills = 0, shuts = 0, value;
 	char word[16];
 	FILE *f = fopen(faults, "re");
 
@@ -211,6 +212,8 @@ static void look_at_faults(void)
 			hangs = value;
 		else if (!strcmp(word, "still"))
 			stills = value;
+		else if (!strcmp(word, "shut"))
+			shuts = value;
 	}
 	if (f)
 		fclose(f);
@@ -220,6 +223,15 @@ static void look_at_faults(void)
 	atomic_store(&fail, fails);
 	atomic_store(&hang, hangs);
 	atomic_store(&still, stills);
+	atomic_store(&shut, shuts);
+}
+
+/* What goes on, and what is shut, is not refused: only a gate that opens. */
+static int role_or_not(struct tap *tap, struct dagtap_role_set *rs)
+{
+	if (atomic_load(&shut) && rs->role == DAGTAP_ROLE_ACTIVE && !rs->flags)
+		return -EIO;
+	return tap_mem_ops.role(tap, rs);
 }
 
 static void *faults_main(void *arg)
@@ -382,7 +394,8 @@ int main(int argc, char **argv)
 		{ }
 	};
 	static struct config cf;
-	struct member_conf mc = { .cf = &cf, .tap = &tap_mem_ops };
+	struct tap_ops ops = tap_mem_ops;
+	struct member_conf mc = { .cf = &cf, .tap = &ops };
 	const char *config = NULL;
 	pthread_t writer, fault_thread;
 	sigset_t set;
@@ -416,6 +429,7 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	ops.role = role_or_not;
 	if (faults && pthread_create(&fault_thread, NULL, faults_main, NULL))
 		return EXIT_FAILURE;
 	if (member_start(&mc, &member) || pthread_create(&writer, NULL, writer_main, NULL))
