@@ -253,42 +253,15 @@ static int store_reuse(struct tap *tap, struct store *s, char **ret_error)
 		*ret_error = "the store is mapped by another device";
 		return -EBUSY;
 	}
-	if (s->live && (s->live->meta->bdev != tap->meta->bdev ||
-			s->live->meta_block != tap->meta_block)) {
+	/* Other tables exist, but none has been resumed: nothing to compare with. */
+	if (!s->live)
+		return meta_check(tap, s, ret_error);
+	if (s->live->meta->bdev != tap->meta->bdev ||
+	    s->live->meta_block != tap->meta_block) {
 		*ret_error = "the metadata of a store in use cannot move";
 		return -EBUSY;
 	}
 	return 0;
-}
-
-/* Binds a new table to its store. */
-int store_get(struct tap *tap, char **ret_error)
-{
-	char uuid_unused[DM_UUID_LEN];
-	u8 uuid[DAGTAP_UUID_BYTES];
-	struct store *s;
-	int rc;
-
-	memcpy(uuid, tap->uuid, sizeof(uuid));
-	mutex_lock(&stores_lock);
-	s = lookup(uuid);
-	if (s)
-		rc = store_reuse(tap, s, ret_error);
-	else
-		rc = store_create(tap, uuid, &s, ret_error);
-	if (!rc && tap->insert && s->sb.epoch != 0) {
-		*ret_error = "insert is for a store that was never active";
-		rc = -EEXIST;
-	}
-	if (!rc) {
-		s->md = dm_table_get_md(tap->ti->table);
-		if (dm_copy_name_and_uuid(s->md, s->name, uuid_unused))
-			strscpy(s->name, dm_device_name(s->md), sizeof(s->name));
-		s->nr_taps++;
-		tap->store = s;
-	}
-	mutex_unlock(&stores_lock);
-	return rc;
 }
 
 /* Ends a store that nobody can need any more; caller holds stores_lock. */
@@ -306,6 +279,38 @@ static struct store *take_unused(struct store *s)
 	list_del_init(&s->node);
 	spin_unlock(&list_lock);
 	return s;
+}
+
+/* Binds a new table to its store. */
+int store_get(struct tap *tap, char **ret_error)
+{
+	char uuid_unused[DM_UUID_LEN];
+	u8 uuid[DAGTAP_UUID_BYTES];
+	struct store *s, *unused = NULL;
+	int rc;
+
+	memcpy(uuid, tap->uuid, sizeof(uuid));
+	mutex_lock(&stores_lock);
+	s = lookup(uuid);
+	if (s)
+		rc = store_reuse(tap, s, ret_error);
+	else
+		rc = store_create(tap, uuid, &s, ret_error);
+	if (!rc && tap->insert && s->sb.epoch != 0) {
+		*ret_error = "insert is for a store that was never active";
+		rc = -EEXIST;
+		unused = take_unused(s);
+	}
+	if (!rc) {
+		s->md = dm_table_get_md(tap->ti->table);
+		if (dm_copy_name_and_uuid(s->md, s->name, uuid_unused))
+			strscpy(s->name, dm_device_name(s->md), sizeof(s->name));
+		s->nr_taps++;
+		tap->store = s;
+	}
+	mutex_unlock(&stores_lock);
+	store_free(unused);
+	return rc;
 }
 
 void store_put_tap(struct tap *tap)

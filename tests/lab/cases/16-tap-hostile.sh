@@ -51,6 +51,12 @@ dd if=/dev/urandom of=/dev/vdb bs=4k count=1 seek=1 oflag=direct status=none
 bad "both superblocks damaged" $len dagtap $uuid /dev/vda /dev/vdb 0 0
 
 tap_format
+check "two tables, none in use" sh -c "dmsetup create two --notable &&
+	echo '0 $len dagtap $uuid /dev/vda /dev/vdb 0 0' | dmsetup load two"
+check "the second names other metadata" refuse sh -c \
+	"echo '0 $len dagtap $uuid /dev/vda /dev/vdb 64 0' | dmsetup load two"
+dmsetup remove two
+
 tap_image /run/before
 tap_create ring_mib 4
 tap_record /run/log --ack
@@ -61,6 +67,7 @@ check "ack not aligned" refuse tap_tell ack 3
 check "epoch again" refuse tap_tell role active 1
 check "resume of another epoch" refuse tap_tell role active 7 resume
 check "lsn below" refuse tap_tell role active 2 none 64
+check "lsn without an end" refuse tap_tell role active 2 none $((1 << 62))
 check "resync beyond the end" refuse tap_tell resync 999999999 4096
 check "resync of an odd length" refuse tap_tell resync 0 100
 check "resync too large" refuse tap_tell resync 0 2097152
@@ -76,6 +83,12 @@ dd if=/dev/urandom of=/dev/mapper/store bs=64k count=16 oflag=direct status=none
 check "the kernel's numbers are its own" [ "$(tap_sysfs ring_bytes)" = 4194304 ]
 check "still active" tap_is role active
 grep -q "ring" /proc/dagtap
+"$taputil" do $uuid "role passive" >/dev/null
 dmsetup remove store
+# What has not been read yet keeps the store; a new module has none.
+rmmod dagtap
+module_load
+bad "insert into a store that was active" $len dagtap $uuid /dev/vda /dev/vdb 0 2 insert 1
+check "nothing is left of the refused one" refuse grep -q $uuid /proc/dagtap
 check "unload" rmmod dagtap
 finish
