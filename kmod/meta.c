@@ -122,8 +122,10 @@ int meta_load(struct tap *tap, struct store *s, char **ret_error)
 	s->sb.clean = le32_to_cpu(sb->clean);
 
 	b = (void *)__get_free_page(GFP_KERNEL);
-	if (!b)
+	if (!b) {
+		*ret_error = "no memory";
 		return -ENOMEM;
+	}
 	for (block = 0; block < s->map.nr_blocks; block++) {
 		rc = read_slots(tap, dagtap_bm_block(block, 0), a, b);
 		if (rc) {
@@ -180,11 +182,14 @@ static void meta_failed(struct store *s, int rc)
 	commit_finish(s, &ended);
 }
 
-/* Caller holds meta_mutex and live_sem. */
+/*
+ * Caller holds meta_mutex and live_sem. The limit never falls: it may have been
+ * raised since the caller took its copy of s->sb.
+ */
 static int save_locked(struct store *s, const struct tap_sb *sb)
 {
+	u64 version = s->sb_version + 1, limit = max(sb->lsn_limit, s->sb.lsn_limit);
 	struct dagtap_sb *buf = s->sb_buf;
-	u64 version = s->sb_version + 1;
 	int rc;
 
 	memset(buf, 0, sizeof(*buf));
@@ -192,7 +197,7 @@ static int save_locked(struct store *s, const struct tap_sb *sb)
 	buf->region_bytes = cpu_to_le32(s->region_bytes);
 	memcpy(buf->uuid, s->uuid, sizeof(buf->uuid));
 	buf->data_sectors = cpu_to_le64(s->dev_sectors);
-	buf->lsn_limit = cpu_to_le64(sb->lsn_limit);
+	buf->lsn_limit = cpu_to_le64(limit);
 	buf->log_lsn = cpu_to_le64(sb->log_lsn);
 	buf->epoch = cpu_to_le32(sb->epoch);
 	buf->tag = cpu_to_le32(sb->tag);
@@ -203,9 +208,10 @@ static int save_locked(struct store *s, const struct tap_sb *sb)
 	if (rc)
 		return rc;
 	s->sb_version = version;
-	s->sb = *sb;
 	spin_lock_irq(&s->lock);
-	s->ring.lsn_limit = sb->lsn_limit;
+	s->sb = *sb;
+	s->sb.lsn_limit = limit;
+	s->ring.lsn_limit = limit;
 	spin_unlock_irq(&s->lock);
 	return 0;
 }
@@ -282,6 +288,7 @@ out:
 static void extend_limit(struct store *s)
 {
 	struct tap_sb sb;
+	int rc = 0;
 	u64 lsn;
 
 	mutex_lock(&s->meta_mutex);
@@ -291,11 +298,12 @@ static void extend_limit(struct store *s)
 	if (s->live && s->role == DAGTAP_ROLE_ACTIVE &&
 	    sb.lsn_limit - lsn < TAP_LSN_STEP / 2) {
 		sb.lsn_limit += TAP_LSN_STEP;
-		if (save_locked(s, &sb))
-			pr_err_ratelimited("name=%s lsn_limit=failed\n", s->name);
+		rc = save_locked(s, &sb);
 	}
 	up_read(&s->live_sem);
 	mutex_unlock(&s->meta_mutex);
+	if (rc)
+		meta_failed(s, rc);
 	submit_kick(s);
 }
 
@@ -338,6 +346,7 @@ void meta_clear_worker(struct work_struct *work)
 {
 	struct store *s = container_of(work, struct store, clear_work.work);
 	u64 bound, found = 0;
+	unsigned int ms;
 	bool usable;
 
 	spin_lock_irq(&s->lock);
@@ -352,7 +361,6 @@ void meta_clear_worker(struct work_struct *work)
 	up_read(&s->live_sem);
 	if (found)
 		queue_work(tap_meta_wq, &s->meta_work);
-	queue_delayed_work(tap_meta_wq, &s->clear_work,
-			   msecs_to_jiffies(max(READ_ONCE(tap_clear_interval_ms),
-						    TAP_CLEAR_MS_MIN)));
+	ms = max(READ_ONCE(tap_clear_interval_ms), TAP_CLEAR_MS_MIN);
+	queue_delayed_work(tap_meta_wq, &s->clear_work, msecs_to_jiffies(ms));
 }

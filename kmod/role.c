@@ -116,59 +116,90 @@ static void start_log(struct store *s, u64 start_lsn, const struct tap_sb *sb,
 	shring_reset(s);
 }
 
+/* What is under way is ordered by LSN: it must have ended before one returns. */
+static bool start_fits(const struct store *s, u64 start_lsn)
+{
+	return start_lsn >= s->ring.reserve_lsn ||
+	       (s->role == DAGTAP_ROLE_PASSIVE && !s->open);
+}
+
+/* The gate is closed. */
 static int check_active(struct store *s, const struct dagtap_role_set *arg,
 			u64 *ret_start)
 {
-	u64 floor = s->ring.reserve_lsn;
+	bool fits;
 
 	if (arg->epoch <= s->sb.epoch)
 		return -ERANGE;
-	*ret_start = arg->start_lsn ?: floor;
+	spin_lock_irq(&s->lock);
+	*ret_start = arg->start_lsn ?: s->ring.reserve_lsn;
+	fits = start_fits(s, *ret_start);
+	spin_unlock_irq(&s->lock);
 	if (*ret_start % DAGTAP_ALIGN)
 		return -EINVAL;
-	if (*ret_start > TAP_LSN_MAX)
-		return -ERANGE;
-	/* What is under way is ordered by LSN: it must have ended before one returns. */
-	if (*ret_start < floor && (s->role != DAGTAP_ROLE_PASSIVE || s->open))
+	if (!fits || *ret_start > TAP_LSN_MAX - TAP_LSN_STEP)
 		return -ERANGE;
 	return is_live(s) ? 0 : -ENXIO;
+}
+
+/*
+ * Begins the epoch at *start_lsn. The gate does not stop a write that is at the
+ * disk from failing, which moves the end of the log or gives it up: then -EAGAIN,
+ * with the new end, and the regions are brought there again.
+ */
+static int begin_epoch(struct store *s, struct dagtap_role_set *arg,
+		       const struct tap_sb *sb, u64 *start_lsn)
+{
+	const u64 bytes = dagtap_rec_bytes(sizeof(struct dagtap_state_payload));
+	bool gap = arg->flags & DAGTAP_ROLEF_GAP || READ_ONCE(s->must_gap);
+	int rc = 0;
+
+	rebase_regions(s, gap ? DAGTAP_LSN_UNKNOWN : *start_lsn + bytes);
+	spin_lock_irq(&s->lock);
+	if (!start_fits(s, *start_lsn)) {
+		rc = arg->start_lsn ? -ERANGE : -EAGAIN;
+		*start_lsn = s->ring.reserve_lsn;
+	} else if (s->must_gap && !gap) {
+		rc = -EAGAIN;
+	} else {
+		start_log(s, *start_lsn, sb, gap, &arg->group_generation);
+		s->failed = false;
+		s->exempt = false;
+		s->lease_lost = false;
+		s->crashed = false;
+		s->open = true;
+		s->role = DAGTAP_ROLE_ACTIVE;
+		store_update(s);
+	}
+	spin_unlock_irq(&s->lock);
+	if (!rc)
+		pr_info("name=%s role=active epoch=%u lsn=%llu gap=%d\n", s->name,
+			arg->epoch, *start_lsn, gap);
+	return rc;
 }
 
 static int set_active(struct store *s, struct dagtap_role_set *arg)
 {
 	struct tap_sb sb = { .epoch = arg->epoch, .tag = arg->tag };
-	bool gap;
-	u64 start_lsn, end;
+	u64 start_lsn;
 	int rc;
 
-	rc = check_active(s, arg, &start_lsn);
-	if (rc)
-		return rc;
 	rc = gate_close(s);
+	if (!rc)
+		rc = check_active(s, arg, &start_lsn);
 	if (rc)
 		goto out;
 	sb.lsn_limit = max(s->sb.lsn_limit, start_lsn + TAP_LSN_STEP);
 	rc = meta_save(s, &sb);
 	if (rc)
 		goto out;
-
-	gap = arg->flags & DAGTAP_ROLEF_GAP || s->must_gap;
-	end = start_lsn + dagtap_rec_bytes(sizeof(struct dagtap_state_payload));
-	rebase_regions(s, gap ? DAGTAP_LSN_UNKNOWN : end);
-	spin_lock_irq(&s->lock);
-	start_log(s, start_lsn, &sb, gap, &arg->group_generation);
-	s->failed = false;
-	s->exempt = false;
-	s->lease_lost = false;
-	s->crashed = false;
-	s->open = true;
-	s->role = DAGTAP_ROLE_ACTIVE;
-	arg->start_lsn = start_lsn;
-	store_update(s);
-	spin_unlock_irq(&s->lock);
-	shring_wake(s);
-	pr_info("name=%s role=active epoch=%u lsn=%llu gap=%d\n", s->name, arg->epoch,
-		start_lsn, gap);
+	do {
+		rc = begin_epoch(s, arg, &sb, &start_lsn);
+	} while (rc == -EAGAIN);
+	if (!rc) {
+		arg->start_lsn = start_lsn;
+		shring_wake(s);
+	}
 out:
 	gate_open(s);
 	lease_kick(s);
@@ -274,7 +305,7 @@ static void stop_serving(struct store *s, u32 role)
 static int close_log(struct store *s)
 {
 	struct dagtap_state_payload payload = {};
-	struct tap_sb sb = s->sb;
+	struct tap_sb sb;
 	u64 end;
 
 	spin_lock_irq(&s->lock);
@@ -285,6 +316,7 @@ static int close_log(struct store *s)
 		shring_publish(s);
 	}
 	s->tracking = false;
+	sb = s->sb;
 	sb.log_lsn = s->ring.reserve_lsn;
 	store_update(s);
 	spin_unlock_irq(&s->lock);
@@ -300,6 +332,8 @@ static int set_passive(struct store *s, struct dagtap_role_set *arg)
 	if (!s->open)
 		goto out;
 	stop_serving(s, DAGTAP_ROLE_PASSIVE);
+	/* A read that submit_map() lets pass was counted before it looked at the role. */
+	smp_mb();
 	if (!wait_event_timeout(s->wait_wq, !atomic_read(&s->inflight), TAP_WAIT_JIFFIES))
 		return -ETIMEDOUT;
 	if (!s->sb.clean && is_live(s))
@@ -456,8 +490,11 @@ int role_resume_table(struct store *s, struct tap *tap)
 
 	insert = tap->insert && s->role == DAGTAP_ROLE_PASSIVE && !s->sb.epoch;
 	if ((insert || s->role != DAGTAP_ROLE_PASSIVE) && s->sb.clean) {
-		struct tap_sb sb = s->sb;
+		struct tap_sb sb;
 
+		spin_lock_irq(&s->lock);
+		sb = s->sb;
+		spin_unlock_irq(&s->lock);
 		sb.clean = 0;
 		rc = meta_save(s, &sb);
 	}

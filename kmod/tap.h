@@ -134,7 +134,7 @@ struct store {
 	struct tap *live;		/* table in use; NULL: none */
 
 	struct mutex meta_mutex;
-	struct tap_sb sb;		/* as it stands on disk */
+	struct tap_sb sb;		/* as it stands on disk; meta_mutex and lock */
 	u64 sb_version;
 	u64 *bm_version;
 	struct dagtap_sb *sb_buf;
