@@ -13,8 +13,8 @@
 #include "tap.h"
 
 struct tap_file {
-	struct mutex attach_mutex;
-	struct store *store;		/* set once */
+	struct mutex attach_mutex;	/* one ATTACH at a time */
+	struct store *store;		/* set once, with a store-release */
 	u64 seen_lsn;			/* commit_lsn that poll reported last */
 	u64 seen_state;			/* state_gen that INFO reported last */
 };
@@ -47,7 +47,7 @@ static int tap_release(struct inode *inode, struct file *file)
 static __poll_t tap_poll(struct file *file, poll_table *wait)
 {
 	struct tap_file *tf = file->private_data;
-	struct store *s = smp_load_acquire(&tf->store);
+	struct store *s = smp_load_acquire(&tf->store);	/* of do_attach() */
 	__poll_t mask = 0;
 	u64 commit_lsn, state_gen;
 
@@ -113,7 +113,7 @@ static long do_attach(struct tap_file *tf, void __user *user)
 		goto detach;
 	}
 	fd_install(fd, get_file(s->ring_file));
-	smp_store_release(&tf->store, s);
+	smp_store_release(&tf->store, s);	/* to tap_poll(), tap_ioctl() */
 	lease_kick(s);
 	mutex_unlock(&tf->attach_mutex);
 	return 0;
@@ -176,7 +176,7 @@ static long call_store(struct store *s, unsigned int cmd, void *arg)
 static long tap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct tap_file *tf = file->private_data;
-	struct store *s = smp_load_acquire(&tf->store);
+	struct store *s = smp_load_acquire(&tf->store);	/* of do_attach() */
 	void __user *user = (void __user *)arg;
 	union {
 		struct dagtap_ack ack;

@@ -111,6 +111,7 @@ void shring_publish(struct store *s)
 	WRITE_ONCE(hdr->state, s->state);
 	WRITE_ONCE(hdr->role, s->role);
 	WRITE_ONCE(hdr->state_gen, s->state_gen);
+	/* Who sees the LSN, in user space, sees the bytes below it. */
 	smp_store_release(&hdr->commit_lsn, s->ring.commit_lsn);
 }
 

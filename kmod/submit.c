@@ -232,8 +232,8 @@ int submit_map(struct tap *tap, struct bio *bio)
 	bio_set_dev(bio, tap->data->bdev);
 	bio->bi_iter.bi_sector = dm_target_offset(tap->ti, bio->bi_iter.bi_sector);
 
-	/* Counted first, so that a change of role finds us or we find it. */
 	atomic_inc(&s->inflight);
+	/* Counted first: a change of role finds us, or we find it; see set_passive(). */
 	smp_mb__after_atomic();
 	if (bio_op(bio) == REQ_OP_READ) {
 		if (READ_ONCE(s->role) != DAGTAP_ROLE_PASSIVE)
