@@ -126,7 +126,10 @@ static enum admit admit(struct store *s, struct tap_io *io)
 	}
 	if (io->sectors) {
 		s->map.newest_lsn = s->ring.reserve_lsn;
-		if (!dagtap_region_mark(&s->map, io->sector, io->sectors)) {
+		/* One that has been here before is marked: thousands wait after a discard. */
+		if ((io->state == TAP_IO_QUEUED &&
+		     dagtap_region_waits(&s->map, io->sector, io->sectors)) ||
+		    !dagtap_region_mark(&s->map, io->sector, io->sectors)) {
 			queue_work(tap_meta_wq, &s->meta_work);
 			return ADMIT_WAIT;
 		}

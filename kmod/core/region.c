@@ -99,6 +99,20 @@ bool dagtap_region_mark(struct dagtap_regionmap *map, __u64 sector, __u64 sector
 	return durable;
 }
 
+/*
+ * Is a bit that somebody wants not on disk yet? Stops at the first: an extent that has
+ * been marked is looked at again and again until it may go, and may have thousands.
+ */
+bool dagtap_region_waits(const struct dagtap_regionmap *map, __u64 sector, __u64 sectors)
+{
+	__u64 r, last = last_of(map, sector, sectors);
+
+	for (r = sector >> map->shift; r <= last; r++)
+		if (bit_get(map->want, r) && !bit_get(map->disk, r))
+			return true;
+	return false;
+}
+
 /* A record that ends at end_lsn changes the extent; its bits are on disk. */
 void dagtap_region_touch(struct dagtap_regionmap *map, __u64 sector, __u64 sectors,
 			 __u64 end_lsn)

@@ -47,6 +47,7 @@ void dagtap_region_init(struct dagtap_regionmap *map, void *zeroed, __u64 dev_se
 			__u32 region_bytes);
 
 bool dagtap_region_mark(struct dagtap_regionmap *map, __u64 sector, __u64 sectors);
+bool dagtap_region_waits(const struct dagtap_regionmap *map, __u64 sector, __u64 sectors);
 void dagtap_region_touch(struct dagtap_regionmap *map, __u64 sector, __u64 sectors,
 			 __u64 end_lsn);
 void dagtap_region_unknown(struct dagtap_regionmap *map, __u64 sector, __u64 sectors);

@@ -118,6 +118,23 @@ Test(core_region, write_waits_for_the_bit, .init = setup, .fini = teardown)
 	cr_assert_eq(map.nr_dirty, 2);
 }
 
+Test(core_region, says_what_still_waits, .init = setup, .fini = teardown)
+{
+	cr_assert_not(dagtap_region_waits(&map, 0, SPR * 4), "nobody wants it");
+	dagtap_region_mark(&map, SPR * 2, SPR * 2);
+	cr_assert(dagtap_region_waits(&map, 0, SPR * 4));
+	cr_assert_not(dagtap_region_waits(&map, 0, SPR * 2), "not those before");
+	sync_block(0);
+	cr_assert_not(dagtap_region_waits(&map, 0, SPR * 4));
+	/* What was let go meanwhile is not waited for, but must be marked again. */
+	dagtap_region_touch(&map, SPR * 2, SPR * 2, 640);
+	cr_assert_eq(dagtap_region_clear(&map, 0, 640, false), 2);
+	sync_block(0);
+	cr_assert_not(dagtap_region_waits(&map, 0, SPR * 4));
+	cr_assert_not(dagtap_region_mark(&map, SPR * 2, 8));
+	cr_assert(dagtap_region_waits(&map, 0, SPR * 4));
+}
+
 Test(core_region, mark_during_a_block_write_waits_for_the_next, .init = setup,
      .fini = teardown)
 {
