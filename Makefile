@@ -9,6 +9,8 @@
 #   sim        SEEDS (10000) groups of the simulator from SEED_BASE (1) on
 #   sim-mutants  each deliberate fault of tests/sim/mutants must be found by it
 #   lab        the suites that need real kernels (QEMU)
+#   lab-debug  the tap's cases on a kernel with KASAN, lockdep, kmemleak, ...; it is
+#              built first (tests/lab/debug-kernel)
 #   demo       three guests, PostgreSQL, a planned move, a kill and its take-over
 #   bench      figures: tap, commit, replay, shipping
 #   install    DESTDIR, PREFIX honoured
@@ -34,7 +36,10 @@ B	:= build
 SAN	:=
 endif
 
-KVERS	?= $(patsubst /lib/modules/%/build,%,$(wildcard /lib/modules/*/build))
+# The kernel of tests/lab/debug-kernel is one of them, where it has been built.
+DEBUGK	:= build/lab/debug-kernel/lib/modules
+KVERS	?= $(patsubst /lib/modules/%/build,%,$(wildcard /lib/modules/*/build)) $(notdir $(wildcard $(DEBUGK)/*))
+kdir	= $(or $(wildcard $(DEBUGK)/$(1)/build),/lib/modules/$(1)/build)
 PKGS	:= liburing openssl libcurl liblz4 libzstd libnl-3.0 libnl-genl-3.0 libnl-route-3.0 json-c libsystemd devmapper
 CC	?= gcc
 CFLAGS	?= -O2 -g
@@ -113,7 +118,7 @@ KMOD_SRC := $(wildcard kmod/*.c kmod/*.h kmod/core/*.c kmod/core/*.h kmod/Kbuild
 build/kmod-%/dagtap.ko: $(KMOD_SRC)
 	$(call say,KMOD,$*)
 	$(Q)mkdir -p build/kmod-$*/include && cp -r kmod/. build/kmod-$*/ && cp -r include/uapi build/kmod-$*/include/
-	$(Q)$(MAKE) $(if $(V),,-s) -C /lib/modules/$*/build M=$(CURDIR)/build/kmod-$* $(if $(C),C=2 CF=-D__CHECK_ENDIAN__) modules
+	$(Q)$(MAKE) $(if $(V),,-s) -C $(call kdir,$*) M=$(CURDIR)/build/kmod-$* $(if $(C),C=2 CF=-D__CHECK_ENDIAN__) modules
 
 unit: $(UNIT)
 	$(Q)tests/run-unit $(filter-out $(addprefix $(B)/tests/unit/,$(UNIT_SKIP)),$(UNIT))
@@ -144,6 +149,11 @@ check:
 lab: all kmod
 	$(Q)tests/lab/suite
 
+lab-debug:
+	$(Q)tests/lab/debug-kernel
+	$(Q)$(MAKE) all kmod
+	$(Q)LAB_SLOW=$${LAB_SLOW:-8} tests/lab/suite -k debug '1?-tap-*'
+
 demo:
 	$(Q)scripts/install-deps
 	$(Q)$(MAKE) all kmod
@@ -168,6 +178,6 @@ install: all
 clean:
 	$(Q)rm -rf build build-asan
 
-.PHONY: all kmod check unit unit-asan unit-bins sim sim-mutants lab demo bench install clean
+.PHONY: all kmod check unit unit-asan unit-bins sim sim-mutants lab lab-debug demo bench install clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' -not -path '*/kmod-*' 2>/dev/null)

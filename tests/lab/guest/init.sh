@@ -56,6 +56,13 @@ for d in "$DAG" "$SCRIPT_DIR"; do
 	fi
 done
 
+# A kernel that is not installed lies in the checkout.
+k=lib/modules/$(uname -r)
+if [ -d "/new$DAG/build/lab/debug-kernel/$k" ]; then
+	mkdir -p "/new/$k"
+	mount --bind "/new$DAG/build/lab/debug-kernel/$k" "/new/$k"
+fi
+
 mkdir -p /new/run/lock /dev/pts /dev/shm
 chmod 1777 /new/run/lock
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 pts /dev/pts

@@ -11,19 +11,33 @@
 lab_modules="virtio_pci virtio_blk virtio_net virtio_console 9pnet_virtio 9p
 	overlay"
 
+# Where tests/lab/debug-kernel leaves boot/ and lib/modules/ of its kernel.
+lab_debug=$DAG/build/lab/debug-kernel
+
+# kernel_root KVER: print what stands before /boot and /lib/modules of a kernel.
+kernel_root()
+{
+	[ ! -d "$lab_debug/lib/modules/$1" ] || echo "$lab_debug"
+}
+
 # kernel_find WANT: print the newest installed kernel whose version is WANT or
-# starts with it as a series (6.1 is not 6.12); any kernel when WANT is empty.
+# starts with it as a series (6.1 is not 6.12); any kernel when WANT is empty;
+# the one with checks, which is not installed, when it is "debug".
 kernel_find()
 {
-	local want=$1 v found=
+	local want=$1 root='' v found=
 
+	if [ "$want" = debug ]; then
+		root=$lab_debug
+		want=
+	fi
 	while read -r v; do
-		[ -r "/boot/vmlinuz-$v" ] || continue
+		[ -r "$root/boot/vmlinuz-$v" ] || continue
 		case $v in
 		"$want" | "$want".* | "$want"-*) found=$v ;;
 		*) [ -n "$want" ] || found=$v ;;
 		esac
-	done < <(ls /lib/modules 2>/dev/null | sort -V)
+	done < <(ls "$root/lib/modules" 2>/dev/null | sort -V)
 	[ -n "$found" ] || return 1
 	echo "$found"
 }
@@ -60,7 +74,9 @@ kernel_unpack()
 # they depend on, in the order of loading. Built-in modules have none.
 modules_order()
 {
-	local dep=/lib/modules/$1/modules.dep
+	local dep
+
+	dep=$(kernel_root "$1")/lib/modules/$1/modules.dep
 
 	shift
 	awk -v want="$*" '
@@ -90,20 +106,22 @@ modules_order()
 # more than reading.
 initramfs_build()
 {
-	local kver=$1 out=$2 tree mod base
+	local kver=$1 out=$2 tree mod base dir
 
+	dir=$(kernel_root "$kver")/lib/modules/$kver
 	tree=$(mktemp -d "$out.XXXXXX")
 	mkdir -p "$tree"/{bin,proc,sys,dev,mods,host,ov,new,keep}
 	cp "$(command -v busybox)" "$tree/bin/busybox"
 	cp "$lab_dir/guest/init.sh" "$tree/init"
 	chmod +x "$tree/init"
+	: >"$tree/mods/list"
 	for mod in $(modules_order "$kver" $lab_modules); do
 		base=${mod##*/}
 		case $mod in
-		*.xz) xz -dc "/lib/modules/$kver/$mod" ;;
-		*.zst) zstd -dcq "/lib/modules/$kver/$mod" ;;
-		*.gz) gzip -dc "/lib/modules/$kver/$mod" ;;
-		*) cat "/lib/modules/$kver/$mod" ;;
+		*.xz) xz -dc "$dir/$mod" ;;
+		*.zst) zstd -dcq "$dir/$mod" ;;
+		*.gz) gzip -dc "$dir/$mod" ;;
+		*) cat "$dir/$mod" ;;
 		esac >"$tree/mods/${base%%.ko*}.ko"
 		echo "${base%%.ko*}" >>"$tree/mods/list"
 	done
@@ -116,8 +134,10 @@ initramfs_build()
 # missing or stale. The lock lets two labs start at the same time.
 image_prepare()
 {
-	local kver=$1 dir stamp lock boot=/boot/vmlinuz-$1
+	local kver=$1 dir stamp lock root boot
 
+	root=$(kernel_root "$kver")
+	boot=$root/boot/vmlinuz-$kver
 	dir=${LAB_CACHE:-$DAG/build/lab}/image-$kver
 	if ! mkdir -p "$dir" 2>/dev/null || [ ! -w "$dir" ]; then
 		dir=$labdir/image
@@ -125,7 +145,7 @@ image_prepare()
 	fi
 	exec {lock}>"$dir/lock"
 	flock "$lock"
-	stamp=$(cat "$boot" "/lib/modules/$kver/modules.dep" \
+	stamp=$(cat "$boot" "$root/lib/modules/$kver/modules.dep" \
 		"$(command -v busybox)" "$lab_dir/guest/init.sh" \
 		"$lab_dir/host/image.sh" | sha1sum)
 	if [ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ]; then
