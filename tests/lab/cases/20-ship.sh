@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 128 -l 512 -t 500
+# lab: -n 2 -c 1 -d 128 -l 512 -t 500
 #
 # Two members, one store: what fio writes on one, in every way a block device
 # can be written, stands on the other; the store moves there and back with

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 160 -l 512 -t 600
+# lab: -n 2 -c 1 -d 160 -l 512 -t 600
 #
 # PostgreSQL in commit mode while everything around it fails: the daemon killed
 # on either side, stopped beyond its lease, the link cut, the passive machine

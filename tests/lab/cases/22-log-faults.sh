@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 3 -d 96 -l 640 -m 768 -t 700
+# lab: -n 3 -c 1 -d 96 -l 640 -m 768 -t 700
 #
 # Faults of the log: the passive's log directory full, a segment of it damaged,
 # the active's spool beyond its quota. Each is named, none needs a hand. Then a

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 96 -l 512 -t 400 -w
+# lab: -n 2 -c 1 -d 96 -l 512 -t 400 -w
 #
 # A witness that is not ours: QEMU records every write below the active's disk.
 # Here the writes; 23-blklogwrites.host then replays the record and compares it

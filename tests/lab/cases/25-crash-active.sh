@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 128 -l 512 -t 400
+# lab: -n 2 -c 1 -d 128 -l 512 -t 400
 #
 # The active machine is lost in the middle of writes and comes back: it serves
 # again under a new epoch, without a hand; what its disk and its log may have

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 160 -l 640 -m 768 -t 400
+# lab: -n 2 -c 1 -d 160 -l 640 -m 768 -t 400
 #
 # A full seed leaves out what ext4 does not use, while it is written to (seed.sh).
 set -eu

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 96 -l 512 -t 300
+# lab: -n 2 -c 1 -d 96 -l 512 -t 300
 #
 # A passive copy is opened at a mark while it follows on: what was there at the mark is
 # there, what came later is not, and the replay loses nothing by it. The fork can be

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 160 -l 512 -t 480
+# lab: -n 2 -c 1 -d 160 -l 512 -t 480
 #
 # A table is dropped at a known time, while transactions go on. The store is moved to the
 # copy that replays late, as of one second before: the table is there, the database starts

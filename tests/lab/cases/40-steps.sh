@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 64 -l 384 -t 500
+# lab: -n 2 -c 1 -d 64 -l 384 -t 500
 #
 # A file system, an executable and a service address follow a store: at a planned
 # move both ways, over a killed daemon, through maintenance; what is busy stays, an

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# lab: -n 2 -d 160 -l 640 -t 700
+# lab: -n 2 -c 1 -d 160 -l 640 -t 700
 #
 # A copy's machine is lost while PostgreSQL works, and comes back: once what it misses is
 # in the active's spool, once it is beyond the quota and comes as a staged seed. While it
