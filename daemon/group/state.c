@@ -17,6 +17,7 @@ int group_state_room(struct group_state *gs, uint32_t nr)
 	stores = realloc(gs->stores, nr * sizeof(*stores));
 	if (!stores)
 		return -ENOMEM;
+	memset(stores + gs->room, 0, (nr - gs->room) * sizeof(*stores));
 	gs->stores = stores;
 	gs->room = nr;
 	return 0;

@@ -179,7 +179,8 @@ struct group_state {
 int group_state_init(struct group_state *gs);		/* empty; -ENOMEM */
 void group_state_free(struct group_state *gs);
 int group_state_copy(struct group_state *to, const struct group_state *from);
-/* Room for that many stores, GROUP_STORES_MAX at most; the others may move. -ENOMEM */
+/* Room for that many stores, GROUP_STORES_MAX at most, new ones zero; the others may move.
+ * -ENOMEM */
 int group_state_room(struct group_state *gs, uint32_t nr);
 
 /* JSON text (malloc'ed) and back; -EINVAL with a reason in err on bad input. ret
