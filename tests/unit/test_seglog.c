@@ -251,7 +251,7 @@ static void damage_file(uint64_t generation, off_t off, size_t len, bool zero)
 	free(buf);
 }
 
-Test(seglog, torn_at_every_byte, .timeout = 100)
+Test(seglog, torn_at_every_byte, .timeout = 240)
 {
 	uint64_t bound[16], end;
 	unsigned n = 0;
