@@ -17,6 +17,7 @@
 #include "daemon/net/relay_int.h"
 
 #define TICK_MS		50
+#define CALM_MS		200		/* nothing is under way: addresses are looked at */
 #define EVENTS		64
 
 void end_want(struct relay *rl, struct end *e, uint32_t events)
@@ -97,12 +98,11 @@ void relay_set(struct relay *rl, const struct relay_target *self, const struct r
 
 /* ---- the thread ---------------------------------------------------------- */
 
-/* Returns how many there are that time matters to. */
-static unsigned tick(struct relay *rl, bool due)
+/* Returns when to come back at the latest, -1: at the next event. */
+static int tick(struct relay *rl, bool due)
 {
-	unsigned i, n = 0, ways = 0, callers;
+	unsigned i, n = 0, ways = 0, waiting = callers_tick(rl);
 
-	callers = callers_tick(rl);
 	for (i = 0; i < BONDS_MAX; i++) {
 		if (rl->bonds[i] && due)
 			bond_tick(rl, rl->bonds[i]);
@@ -110,14 +110,17 @@ static unsigned tick(struct relay *rl, bool due)
 			bond_free(rl, rl->bonds[i]);
 			rl->bonds[i] = NULL;
 		}
-		n += rl->bonds[i] != NULL;
-		ways += rl->bonds[i] ? bond_ways(rl->bonds[i]) : 0;
+		if (!rl->bonds[i])
+			continue;
+		n++;
+		ways += bond_ways(rl->bonds[i]);
+		waiting += bond_waits(rl->bonds[i]);
 	}
 	pthread_mutex_lock(&rl->lock);
 	rl->view.bonds = n;
 	rl->view.ways = ways;
 	pthread_mutex_unlock(&rl->lock);
-	return n + callers;
+	return waiting ? TICK_MS : n ? CALM_MS : -1;
 }
 
 static bool is_stopped(struct relay *rl)
@@ -135,11 +138,10 @@ static void *relay_main(void *arg)
 	struct epoll_event ev[EVENTS];
 	uint64_t next_ms = 0, now;
 	struct relay *rl = arg;
-	bool busy = false;
-	int i, n;
+	int i, n, wait_ms = -1;
 
 	while (!is_stopped(rl)) {
-		n = epoll_wait(rl->epoll_fd, ev, EVENTS, busy ? TICK_MS : -1);
+		n = epoll_wait(rl->epoll_fd, ev, EVENTS, wait_ms);
 		for (i = 0; i < n; i++) {
 			struct end *e = ev[i].data.ptr;
 
@@ -152,7 +154,7 @@ static void *relay_main(void *arg)
 				bond_event(rl, e, ev[i].events);
 		}
 		now = now_ms();
-		busy = tick(rl, now >= next_ms);
+		wait_ms = tick(rl, now >= next_ms);
 		if (now >= next_ms)
 			next_ms = now + TICK_MS;
 	}

@@ -123,8 +123,11 @@ static bool take(struct relay *rl, struct bond *b, unsigned at)
 	case BOND_RX_READ:
 		break;
 	}
+	if (!w->readable)
+		return false;
 	len = bond_rx_space(&w->rx, &to);
 	n = recv(w->e.fd, to, len, MSG_DONTWAIT);
+	w->readable = n == (ssize_t)len;	/* less: nothing is left, epoll tells of more */
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0 || bond_rx_add(&w->rx, n)) {
@@ -288,14 +291,17 @@ static bool connected(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) && !err;
 }
 
-static void way_event(struct relay *rl, struct bond *b, struct end *e)
+static void way_event(struct relay *rl, struct bond *b, struct end *e, uint32_t events)
 {
 	unsigned i;
 
 	for (i = 0; i < RELAY_WAYS_MAX; i++)
 		if (b->way[i] && &b->way[i]->e == e)
 			break;
-	if (i == RELAY_WAYS_MAX || !b->way[i]->connecting)
+	if (i == RELAY_WAYS_MAX)
+		return;
+	b->way[i]->readable |= events & (EPOLLIN | EPOLLHUP | EPOLLERR);
+	if (!b->way[i]->connecting)
 		return;
 	if (!connected(e->fd)) {
 		way_lost(rl, b, i);
@@ -316,7 +322,7 @@ void bond_event(struct relay *rl, struct end *e, uint32_t events)
 	if (b->over)
 		return;
 	if (e->kind == END_WAY) {
-		way_event(rl, b, e);
+		way_event(rl, b, e, events);
 	} else if (b->local_connecting) {
 		if (connected(e->fd))
 			b->local_connecting = false;
@@ -357,6 +363,20 @@ void bond_tick(struct relay *rl, struct bond *b)
 bool bond_is_over(const struct bond *b)
 {
 	return b->over;
+}
+
+bool bond_waits(const struct bond *b)
+{
+	unsigned i;
+
+	for (i = 0; i < RELAY_WAYS_MAX; i++) {
+		const struct way *w = b->way[i];
+
+		if (w && (w->connecting ||
+			  (way_is_up(w) && (w->hello_left || bond_tx_pending(&w->tx, &b->out)))))
+			return true;
+	}
+	return b->ended_ms;
 }
 
 unsigned bond_ways(const struct bond *b)

@@ -91,6 +91,8 @@ void bond_event(struct relay *rl, struct end *e, uint32_t events);
 /* Time has passed: retries, what stands still. */
 void bond_tick(struct relay *rl, struct bond *b);
 bool bond_is_over(const struct bond *b);
+/* Something of it is under way that may take too long: a call, bytes, its end. */
+bool bond_waits(const struct bond *b);
 unsigned bond_ways(const struct bond *b);	/* that are connected */
 void bond_free(struct relay *rl, struct bond *b);
 
@@ -99,6 +101,7 @@ void bond_free(struct relay *rl, struct bond *b);
 struct way {
 	struct end e;
 	bool connecting;
+	bool readable;			/* epoll has said so, and no read has come short since */
 	struct netaddr to;		/* that was called; nothing where it called */
 	uint64_t until_ms;		/* of connecting; without a socket: not called before */
 	uint64_t moved_ms;		/* when it last took bytes, or had none to take */
