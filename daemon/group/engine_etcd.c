@@ -30,7 +30,8 @@
 #define CACHE_BYTES_MAX	(16u << 20)
 #define POLL_MS_MAX	500
 #define POLL_MS_MIN	20
-#define LINEAR_MS	1000	/* and once in so long of a majority */
+#define LINEAR_MS_MIN	1000	/* a majority is asked once in a period of the lease, */
+#define LINEAR_MS_MAX	2000	/* within these bounds */
 #define SAVE_MS		200	/* not more often: a copy, for the next start */
 #define PARTS		4	/* attempts within a lease */
 
@@ -243,6 +244,14 @@ static unsigned poll_ms(struct engine_etcd *ee)
 	return ms > POLL_MS_MAX ? POLL_MS_MAX : ms < POLL_MS_MIN ? POLL_MS_MIN : ms;
 }
 
+/* What it finds out is told by the own renewal, too, which fails without a majority. */
+static unsigned linear_ms(struct engine_etcd *ee)
+{
+	unsigned ms = ee->vw.gs.profile.lease_period_ms;
+
+	return ms > LINEAR_MS_MAX ? LINEAR_MS_MAX : ms < LINEAR_MS_MIN ? LINEAR_MS_MIN : ms;
+}
+
 static void nap(struct engine_etcd *ee, unsigned ms)
 {
 	struct timespec until;
@@ -269,13 +278,13 @@ static void *poll_main(void *arg)
 		abort();	/* out of memory at the start */
 	pthread_mutex_lock(&ee->lock);
 	while (!ee->stop) {
-		linear = !ee->confirmed || etcd_boot_ns() - linear_ns > LINEAR_MS * 1000000ull;
+		linear = !ee->confirmed || etcd_boot_ns() - linear_ns > linear_ms(ee) * 1000000ull;
 		if (linear)
 			linear_ns = etcd_boot_ns();
 		group = ee->vw.uuid[0];
 		/* nothing waits for one that only follows, and its first handshake with
 		 * the later generation may take a while */
-		ms = ee->vw.least ? LINEAR_MS : etcd_attempt_ms(ee);
+		ms = ee->vw.least ? LINEAR_MS_MIN : etcd_attempt_ms(ee);
 		pthread_mutex_unlock(&ee->lock);
 		if (group)
 			read_keys(ee, eh, linear, ms);
