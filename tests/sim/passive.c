@@ -357,6 +357,15 @@ static void take_plan(struct host *h, int store, const struct msg *q)
 	c->log = c->tip = q->node;
 }
 
+static void take_history(struct copystate_data *d, const struct frame_hello *his)
+{
+	d->nr_history = his->nr_history;
+	for (uint32_t i = 0; i < d->nr_history; i++) {
+		d->history[i].epoch = his->history[i].epoch;
+		d->history[i].first_lsn = his->history[i].first_lsn;
+	}
+}
+
 static void begin_hello(struct host *h, int store)
 {
 	struct copy *c = &h->copy[store];
@@ -380,11 +389,7 @@ static void begin_hello(struct host *h, int store)
 	take_plan(h, store, q);
 	state_of(h, store, &d);
 	d.promised_epoch = q->epoch;
-	d.nr_history = q->hello.nr_history;
-	for (uint32_t i = 0; i < d.nr_history; i++) {
-		d.history[i].epoch = q->hello.history[i].epoch;
-		d.history[i].first_lsn = q->hello.history[i].first_lsn;
-	}
+	take_history(&d, &q->hello);
 	c->want = d;
 	copy_save(h, store, &d, hello_saved);
 }
@@ -495,25 +500,51 @@ static void on_fetch_from(struct host *h, const struct msg *m)
 	struct copystate_data d;
 
 	state_of(h, m->store, &d);
+	for (uint32_t i = 0; i < d.nr_history; i++)
+		if (d.history[i].first_lsn < chain_end(m->store, c->log))
+			a.hello.history[a.hello.nr_history++] =
+				(struct frame_epoch){ d.history[i].epoch, d.history[i].first_lsn };
 	if (d.promised_epoch == m->epoch && !c->seeding && !c->broken && !c->busy && !c->tap.active)
 		net_send(h->id, m->from, &a);
+}
+
+static void end_fetch(struct host *h, struct copy *c, int rc)
+{
+	sealed(h, c->pending, rc);
+	end_busy(c);
+}
+
+/* Its history is durable before its log comes. */
+static void fetch_saved(int id, void *arg, uint64_t store, uint64_t rc)
+{
+	struct copy *c = &hosts[id].copy[store];
+
+	if (rc) {
+		end_fetch(&hosts[id], c, (int)(int64_t)rc);
+		return;
+	}
+	c->busy = false;
+	c->tip = c->pending->node;
+	start_flush(&hosts[id], store);
 }
 
 static void on_fetch_data(struct host *h, const struct msg *m)
 {
 	struct copy *c = &h->copy[m->store];
+	struct copystate_data d;
 
 	if (!c->pending || c->pending->type != MSG_FETCH || c->pending->round != m->round ||
 	    c->busy || c->tap.active || c->opening || host_store(h, m->store)->epoch >= m->epoch)
 		return;
 	if (!chain_has(m->store, m->node, c->log)) {	/* it would have to cut */
-		sealed(h, c->pending, -EINVAL);
-		free(c->pending);
-		c->pending = NULL;
+		end_fetch(h, c, -EINVAL);
 		return;
 	}
-	c->tip = m->node;
-	start_flush(h, m->store);
+	c->busy = true;
+	c->pending->node = m->node;
+	state_of(h, m->store, &d);
+	take_history(&d, &m->hello);
+	copy_save(h, m->store, &d, fetch_saved);
 }
 
 void passive_recv(struct host *h, const struct msg *m)
